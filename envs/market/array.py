@@ -1,0 +1,297 @@
+"""The market's core: E episodes of n merchants stepped at once as arrays (section 4).
+
+Every random number belongs to one episode's generator and, where it concerns a merchant,
+to that merchant: permuting merchants permutes observations and rewards exactly
+(type symmetry), and two profiles that share a seed share their randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.envs.market.config import MarketConfig
+from rllib_calsheq.supertypes import FloatArray
+
+#: Observation entries before the type: inventory, last price step, time, own two last
+#: half-spreads, own last bought and sold volume.
+NUM_STATE_OBSERVATIONS = 7
+
+BID, ASK = 0, 1
+
+
+class ArrayMarket:
+    """E episodes of the market as arrays.
+
+    Shapes: E episodes, n merchants, C customers, T steps, d parameters, N outcomes.
+
+    Args:
+        config: The market's configuration.
+    """
+
+    def __init__(self, config: MarketConfig | None = None) -> None:
+        self.config = config = config or MarketConfig()
+        self.supertype_space = config.supertype_space
+        self.outcomes = config.outcomes
+        self.agent_supertypes = config.agent_supertypes
+        self.episode_length = config.episode_length
+        size = NUM_STATE_OBSERVATIONS + config.num_clusters + 1
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        names = self.supertype_space.supertypes
+        self._group = np.array([names.index(s) for s in self.agent_supertypes])
+        self._cluster = np.repeat(np.arange(config.num_clusters), config.customers_per_cluster)
+
+    # --- reset ------------------------------------------------------------------------
+
+    def reset(self, profiles: npt.ArrayLike, seeds: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Starts E episodes: draws types λ_i ~ p_{Λ_i}, prices and customers.
+
+        Args:
+            profiles: Supertype profiles in natural units, shape (E, d).
+            seeds: One non-negative integer an episode.
+
+        Returns:
+            Observations, shape (E, n, num_clusters + 8), float32.
+
+        Raises:
+            ValueError: If a profile is out of bounds or the lengths differ.
+        """
+        profiles = self.supertype_space.validate(profiles)
+        if profiles.ndim != 2 or len(profiles) != len(seeds):
+            raise ValueError(
+                f"profiles must have shape (number of seeds, d) = ({len(seeds)}, "
+                f"{len(self.supertype_space)}), but have {profiles.shape}"
+            )
+        self._rngs = [np.random.default_rng(seed) for seed in seeds]
+        cfg = self.config
+        E, n, T, C = len(seeds), cfg.num_merchants, cfg.episode_length, cfg.num_customers
+
+        uniforms = np.stack([rng.random((n, C), dtype=np.float32) for rng in self._rngs])
+        normals = np.stack([rng.standard_normal(n) for rng in self._rngs])
+        self._draw_types(profiles, uniforms, normals)
+        self._draw_prices_and_arrivals()
+
+        self._t = 0
+        self._inventory = np.zeros((E, n))
+        self._half_spreads = np.zeros((E, n, 2))
+        self._volumes = np.zeros((E, n, 2))
+        self._price_step = np.zeros(E)
+        self._trades: list[tuple[npt.NDArray, npt.NDArray, npt.NDArray]] = []
+        self._sum_half_spread = np.zeros((E, n))
+        self._sum_abs_inventory = np.zeros((E, n))
+        self._traded = np.zeros((E, n))
+        return self._observe()
+
+    def _draw_types(self, profiles: FloatArray, uniforms: npt.NDArray, normals: FloatArray) -> None:
+        """Connections (E, C, n) and tolerances (E, n) from per-merchant draws."""
+        K = self.config.num_clusters
+        # Supertype 1: K connections, tolerance; supertype 2: K connections, mean, variance.
+        connection = np.stack([profiles[:, :K], profiles[:, K + 1 : 2 * K + 1]], axis=1)
+        mean = np.stack([profiles[:, K], profiles[:, 2 * K + 1]], axis=1)
+        deviation = np.stack([np.zeros(len(profiles)), np.sqrt(profiles[:, 2 * K + 2])], axis=1)
+        probability = connection[:, self._group][:, :, self._cluster]
+        connected = uniforms < probability
+        self._connected = np.ascontiguousarray(connected.transpose(0, 2, 1))
+        self._tolerance = np.clip(
+            mean[:, self._group] + deviation[:, self._group] * normals, 0.0, 1.0
+        )
+        shape = (*connected.shape[:2], K, self.config.customers_per_cluster)
+        fractions = connected.reshape(shape).mean(axis=-1)
+        self._types = np.concatenate([fractions, self._tolerance[..., None]], axis=-1)
+
+    def _draw_prices_and_arrivals(self) -> None:
+        """Price steps (E, T) and, as flat arrays ordered by (step, episode), all arrivals."""
+        cfg = self.config
+        T, C = cfg.episode_length, cfg.num_customers
+        quantities, cumulative = cfg.quantity_table
+        limit = cfg.price_truncation
+        steps, when, who, side, level = [], [], [], [], []
+        for rng in self._rngs:
+            steps.append(np.clip(rng.standard_normal(T), -limit, limit) * cfg.price_volatility)
+            arrived = np.flatnonzero(rng.random(T * C, dtype=np.float32) < cfg.arrival_probability)
+            when.append(arrived // C)
+            who.append(arrived % C)
+            side.append(rng.integers(0, 2, size=len(arrived), dtype=np.int8))
+            level.append(rng.random(len(arrived), dtype=np.float32))
+        self._price_steps = np.array(steps)
+        counts = [len(w) for w in when]
+        episode = np.repeat(np.arange(len(counts)), counts)
+        when_flat = np.concatenate(when)
+        order = np.argsort(when_flat.astype(np.int16 if T < 2**15 else np.int64), kind="stable")
+        self._episode = episode[order]
+        self._customer = np.concatenate(who)[order]
+        self._side = np.concatenate(side)[order].astype(np.intp)
+        cluster = self._cluster[self._customer]
+        if cfg.cluster_quantities is None:
+            row = (np.concatenate(level)[order] * quantities.shape[1]).astype(np.intp)
+        else:
+            # Inverse CDF of each cluster: clusters are kept apart by adding their index.
+            keys = (cumulative + np.arange(cfg.num_clusters)[:, None]).ravel()
+            position = np.searchsorted(keys, np.concatenate(level)[order] + cluster, side="right")
+            row = np.minimum(position - cluster * quantities.shape[1], quantities.shape[1] - 1)
+        self._quantity = quantities[cluster, row]
+        # First arrival of every step, and of every episode within a step.
+        E = len(counts)
+        per_cell = np.bincount(when_flat * E + episode, minlength=T * E).reshape(T, E)
+        self._per_episode = per_cell
+        self._first = np.concatenate([[0], np.cumsum(per_cell.sum(axis=1))])
+
+    # --- step -------------------------------------------------------------------------
+
+    def step(
+        self, actions: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Advances all episodes by one step.
+
+        Args:
+            actions: Shape (E, n, 2) for (bid, ask), clipped to [-1, 1]; -1 is a
+                half-spread of 0 and +1 is no quote.
+
+        Returns:
+            Observations (E, n, num_clusters + 8) and rewards (E, n), float32.
+
+        Raises:
+            RuntimeError: If the episodes are over.
+        """
+        cfg = self.config
+        if self._t >= cfg.episode_length:
+            raise RuntimeError("the episodes are over: call reset() before step()")
+        unit = np.clip((np.asarray(actions, dtype=np.float64) + 1.0) / 2.0, 0.0, 1.0)
+        if unit.shape != self._half_spreads.shape:
+            raise ValueError(
+                f"actions must have shape {self._half_spreads.shape}, but have {unit.shape}"
+            )
+        self._half_spreads = unit * cfg.max_half_spread
+        quoting = unit < 1.0
+
+        lo, hi = self._first[self._t], self._first[self._t + 1]
+        episode, side, quantity = (x[lo:hi] for x in (self._episode, self._side, self._quantity))
+        merchant, trades = self._choose(episode, self._customer[lo:hi], side, quoting)
+        episode, side, merchant = episode[trades], side[trades], merchant[trades]
+        quantity = quantity[trades]
+        self._trades.append((episode, merchant, quantity))
+
+        E, n = self._inventory.shape
+        cell = (episode * n + merchant) * 2 + side
+        lots = quantity / cfg.lot_size
+        self._volumes = np.bincount(cell, lots, minlength=E * n * 2).reshape(E, n, 2)
+        income = (self._volumes * self._half_spreads).sum(axis=-1)
+        self._inventory += self._volumes[..., BID] - self._volumes[..., ASK]
+        self._price_step = self._price_steps[:, self._t]
+        gain = self._inventory * self._price_step[:, None]
+        penalty = cfg.risk_aversion * (1.0 - self._tolerance) * np.abs(gain)
+        rewards = (income + gain - penalty) / cfg.reward_scale
+
+        weight = 1.0 if cfg.share_by == "count" else quantity
+        self._traded += np.bincount(
+            episode * n + merchant, np.broadcast_to(weight, quantity.shape), minlength=E * n
+        ).reshape(E, n)
+        self._sum_half_spread += self._half_spreads.mean(axis=-1)
+        self._sum_abs_inventory += np.abs(self._inventory)
+        self._t += 1
+        return self._observe(), rewards.astype(np.float32)
+
+    def _choose(
+        self,
+        episode: npt.NDArray[np.intp],
+        customer: npt.NDArray[np.intp],
+        side: npt.NDArray[np.intp],
+        quoting: npt.NDArray[np.bool_],
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """Merchant that each arriving customer picks, and whether it trades at all.
+
+        The logit choice is an exponential race: the smallest of Exp(1)·exp(δ/τ) wins with
+        probability proportional to exp(-δ/τ), and each racer has its own random number.
+        """
+        cfg = self.config
+        noise = self._race_noise()
+        racers, leaver = noise[:, :-1], noise[:, -1]
+        open_to = self._connected[episode, customer]
+        if cfg.choice_rule == "logit":
+            slowness = np.where(quoting, np.exp(self._half_spreads / cfg.choice_temperature), np.inf)
+            slowness = slowness.transpose(0, 2, 1).astype(np.float32)
+            race = np.where(open_to, racers * slowness[episode, side], np.inf)
+            merchant = race.argmin(axis=1)
+            best = race[np.arange(len(race)), merchant]
+            if not cfg.outside_option:
+                return merchant, np.isfinite(best)
+            leaves = leaver * np.exp(cfg.reservation_half_spread / cfg.choice_temperature)
+            return merchant, best < leaves
+        price = np.where(quoting, self._half_spreads, np.inf).transpose(0, 2, 1)
+        offered = np.where(open_to, price[episode, side], np.inf)
+        lowest = offered.min(axis=1, keepdims=True)
+        merchant = np.where(offered == lowest, racers, np.inf).argmin(axis=1)
+        return merchant, (lowest[:, 0] <= cfg.reservation_half_spread) & np.isfinite(lowest[:, 0])
+
+    def _race_noise(self) -> npt.NDArray[np.float32]:
+        """Exp(1) of each arrival of this step: one a merchant and one for leaving, (M, n + 1)."""
+        counts = self._per_episode[self._t]
+        noise = np.empty((int(counts.sum()), self.config.num_merchants + 1), dtype=np.float32)
+        end = 0
+        for rng, count in zip(self._rngs, counts, strict=True):
+            start, end = end, end + count
+            rng.standard_exponential(dtype=np.float32, out=noise[start:end])
+        return noise
+
+    def _observe(self) -> npt.NDArray[np.float32]:
+        """What each merchant sees of its own state and type, (E, n, num_clusters + 8)."""
+        cfg = self.config
+        E, n = self._inventory.shape
+        observations = np.empty((E, n, self.observation_space.shape[0]), dtype=np.float32)
+        observations[..., 0] = self._inventory / cfg.inventory_scale
+        sigma = cfg.price_volatility or 1.0
+        observations[..., 1] = (self._price_step / sigma)[:, None]
+        observations[..., 2] = self._t / cfg.episode_length
+        observations[..., 3:5] = self._half_spreads / cfg.max_half_spread
+        observations[..., 5:7] = self._volumes / cfg.volume_scale
+        observations[..., NUM_STATE_OBSERVATIONS:] = self._types
+        return observations
+
+    # --- outcomes ---------------------------------------------------------------------
+
+    def episode_outcomes(self) -> FloatArray:
+        """Outcomes f_cal of the episodes so far, shape (E, N), in the order of ``outcomes``.
+
+        NaN where an outcome did not happen (a supertype without a trade).
+        """
+        E, n = self._inventory.shape
+        total = self._traded.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, self._traded / np.where(total > 0, total, 1.0), np.nan)
+        steps = max(self._t, 1)
+        percentiles = self._quantity_percentiles()
+        columns = []
+        for g in range(len(self.supertype_space.supertypes)):
+            members = self._group == g
+            columns.append(share[:, members].mean(axis=1, keepdims=True))
+            columns.append(percentiles[:, g])
+            columns.append(self._sum_half_spread[:, members].mean(axis=1, keepdims=True) / steps)
+            columns.append(self._sum_abs_inventory[:, members].mean(axis=1, keepdims=True) / steps)
+        return np.concatenate(columns, axis=1)
+
+    def _quantity_percentiles(self) -> FloatArray:
+        """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants."""
+        E = len(self._inventory)
+        G = len(self.supertype_space.supertypes)
+        fractions = np.asarray(self.config.percentiles) / 100.0
+        if not self._trades:
+            return np.full((E, G, len(fractions)), np.nan)
+        episode, merchant, quantity = (np.concatenate(x) for x in zip(*self._trades, strict=True))
+        cell = episode * G + self._group[merchant]
+        quantity = quantity[np.lexsort((quantity, cell))]
+        counts = np.bincount(cell, minlength=E * G)
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        # Linear interpolation between order statistics, as numpy.percentile does.
+        rank = fractions[None, :] * np.maximum(counts - 1, 0)[:, None]
+        below = np.floor(rank).astype(np.intp)
+        above = np.minimum(below + 1, np.maximum(counts - 1, 0)[:, None])
+        last = max(len(quantity) - 1, 0)
+        at = np.append(quantity, np.nan) if len(quantity) == 0 else quantity
+        low = at[np.minimum(first[:, None] + below, last)]
+        high = at[np.minimum(first[:, None] + above, last)]
+        values = low + (high - low) * (rank - below)
+        values[counts == 0] = np.nan
+        return values.reshape(E, G, len(fractions))

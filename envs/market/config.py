@@ -1,0 +1,231 @@
+"""Configuration of the market: every number that the paper leaves open, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from rllib_calsheq.configuration import require
+from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
+from rllib_calsheq.targets import Outcome
+
+SUPERTYPE_1 = "supertype_1"
+SUPERTYPE_2 = "supertype_2"
+
+#: Scale of a miss in market share (shared/targets: a miss of 5 points halves the fit).
+SHARE_SCALE = 0.05
+#: Scale of a miss in a percentile of the transaction quantities, in lots.
+PERCENTILE_SCALE = 5.0
+
+
+@dataclass(frozen=True)
+class MarketConfig:
+    """The market's fields. Quantities are in the user's unit; one lot is ``lot_size`` of it.
+
+    Attributes:
+        num_merchants: n, at least 2. Merchant 1 has supertype 1, the others supertype 2.
+        episode_length: T, steps in an episode.
+        price_volatility: Standard deviation σ of the reference price's step, in ticks.
+        price_truncation: Price steps are limited to this many σ, so that rewards are bounded.
+        num_clusters: Number of customer clusters.
+        customers_per_cluster: Customers in each cluster.
+        arrival_probability: Probability that a customer arrives in a step.
+        cluster_quantities: For each cluster the ``[quantity, weight]`` pairs that its
+            transactions are drawn from, with probability proportional to the weight. None
+            for the standard market: cluster k trades the integers 10(k-1)+1 .. 10k.
+        lot_size: Size of one lot in the unit of the quantities. Inventories, incomes
+            and observations are counted in lots.
+        choice_rule: How a customer picks a merchant: ``logit`` (probability proportional
+            to exp(-half-spread / choice_temperature), with an outside option at
+            ``reservation_half_spread``) or ``best_price`` (lowest half-spread up to the
+            reservation, ties at random).
+        choice_temperature: τ of the logit rule, in ticks.
+        reservation_half_spread: The half-spread at which a customer leaves, in ticks.
+        outside_option: Whether customers may leave without a trade (logit rule).
+        max_half_spread: Half-spread of the action +1, in ticks; a quote this wide is none.
+        risk_aversion: γ_max, the penalty on |inventory gain| of a merchant of tolerance 0.
+        reward_scale: Rewards are divided by it.
+        inventory_scale: Unit of the inventory in observations, in lots.
+        volume_scale: Unit of traded volumes in observations, in lots.
+        max_tolerance_variance: Upper bound of supertype 2's variance of the tolerance.
+        share_by: Whether market share counts traded ``quantity`` or the ``count`` of trades.
+        percentiles: Percentiles of the transaction quantities that are outcomes.
+    """
+
+    num_merchants: int = 5
+    episode_length: int = 60
+    price_volatility: float = 0.1
+    price_truncation: float = 4.0
+    num_clusters: int = 10
+    customers_per_cluster: int = 50
+    arrival_probability: float = 0.1
+    cluster_quantities: Sequence[Sequence[Sequence[float]]] | None = None
+    lot_size: float = 1.0
+    choice_rule: Literal["logit", "best_price"] = "logit"
+    choice_temperature: float = 0.2
+    reservation_half_spread: float = 1.0
+    outside_option: bool = True
+    max_half_spread: float = 1.0
+    risk_aversion: float = 1.0
+    reward_scale: float = 100.0
+    inventory_scale: float = 1000.0
+    volume_scale: float = 500.0
+    max_tolerance_variance: float = 0.05
+    share_by: Literal["quantity", "count"] = "quantity"
+    percentiles: Sequence[int] = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("num_merchants", 2),
+            ("episode_length", 1),
+            ("num_clusters", 1),
+            ("customers_per_cluster", 1),
+        ):
+            value = getattr(self, name)
+            require(
+                isinstance(value, (int, np.integer)) and value >= least,
+                f"market field {name}",
+                value,
+                f"integers from {least}",
+            )
+        for name in (
+            "lot_size",
+            "choice_temperature",
+            "max_half_spread",
+            "reward_scale",
+            "inventory_scale",
+            "volume_scale",
+            "max_tolerance_variance",
+        ):
+            value = getattr(self, name)
+            require(_is_number(value) and value > 0, f"market field {name}", value, "numbers > 0")
+        for name in ("price_volatility", "price_truncation", "risk_aversion", "reservation_half_spread"):
+            value = getattr(self, name)
+            require(_is_number(value) and value >= 0, f"market field {name}", value, "numbers >= 0")
+        require(
+            _is_number(self.arrival_probability) and 0 < self.arrival_probability <= 1,
+            "market field arrival_probability",
+            self.arrival_probability,
+            "probabilities in (0, 1]",
+        )
+        require(
+            self.choice_rule in ("logit", "best_price"),
+            "market field choice_rule",
+            self.choice_rule,
+            "'logit' or 'best_price'",
+        )
+        require(
+            self.share_by in ("quantity", "count"),
+            "market field share_by",
+            self.share_by,
+            "'quantity' or 'count'",
+        )
+        require(
+            len(self.percentiles) > 0 and all(0 <= p <= 100 for p in self.percentiles),
+            "market field percentiles",
+            self.percentiles,
+            "a list of numbers in [0, 100]",
+        )
+        if self.cluster_quantities is not None:
+            self._check_quantities(self.cluster_quantities)
+
+    def _check_quantities(self, tables: Sequence[Sequence[Sequence[float]]]) -> None:
+        require(
+            len(tables) == self.num_clusters,
+            "the length of market field cluster_quantities",
+            len(tables),
+            f"num_clusters = {self.num_clusters} lists of [quantity, weight] pairs",
+        )
+        for k, table in enumerate(tables, start=1):
+            pairs = np.asarray(table, dtype=np.float64)
+            require(
+                pairs.ndim == 2
+                and pairs.shape[1] == 2
+                and bool((pairs > 0).all())
+                and bool(np.isfinite(pairs).all()),
+                f"cluster {k} of market field cluster_quantities",
+                table,
+                "a list of [quantity, weight] pairs of positive numbers",
+            )
+
+    @property
+    def num_customers(self) -> int:
+        """Customers in all clusters together."""
+        return self.num_clusters * self.customers_per_cluster
+
+    @cached_property
+    def supertype_space(self) -> SupertypeSpace:
+        """The profile Λ: connection probabilities, then tolerance, of each supertype."""
+
+        def connections(supertype: str) -> list[Parameter]:
+            return [
+                Parameter(f"connection_{k}", supertype) for k in range(1, self.num_clusters + 1)
+            ]
+
+        return SupertypeSpace(
+            (
+                *connections(SUPERTYPE_1),
+                Parameter("tolerance", SUPERTYPE_1),
+                *connections(SUPERTYPE_2),
+                Parameter("tolerance_mean", SUPERTYPE_2),
+                Parameter("tolerance_variance", SUPERTYPE_2, high=self.max_tolerance_variance),
+            )
+        )
+
+    @cached_property
+    def agent_supertypes(self) -> tuple[str, ...]:
+        """Supertype of each merchant, length n."""
+        return (SUPERTYPE_1,) + (SUPERTYPE_2,) * (self.num_merchants - 1)
+
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The outcomes of an episode, in the order of the outcome vector."""
+        found: list[Outcome] = []
+        for s in self.supertype_space.supertypes:
+            found.append(
+                Outcome(f"{s}.share", SHARE_SCALE, f"mean share of a merchant in traded {self.share_by}")
+            )
+            found.extend(
+                Outcome(
+                    f"{s}.quantity_p{p}",
+                    PERCENTILE_SCALE * self.lot_size,
+                    f"{p} % percentile of the quantities of its transactions",
+                )
+                for p in self.percentiles
+            )
+            found.append(Outcome(f"{s}.half_spread", 0.05, "mean quoted half-spread in ticks"))
+            found.append(Outcome(f"{s}.abs_inventory", 100.0, "mean |inventory| in lots"))
+        return tuple(found)
+
+    @cached_property
+    def quantity_table(self) -> tuple[FloatArray, FloatArray]:
+        """Quantities (num_clusters, L) and cumulative probabilities (num_clusters, L).
+
+        Shorter tables are filled up with their last quantity at probability 0.
+        """
+        if self.cluster_quantities is None:
+            quantities = np.arange(1.0, 10 * self.num_clusters + 1).reshape(self.num_clusters, 10)
+            return quantities, np.tile(np.arange(1, 11) / 10, (self.num_clusters, 1))
+        tables = [np.asarray(t, dtype=np.float64) for t in self.cluster_quantities]
+        length = max(len(t) for t in tables)
+        quantities = np.stack([np.pad(t[:, 0], (0, length - len(t)), mode="edge") for t in tables])
+        cumulative = np.stack(
+            [
+                np.pad(np.cumsum(t[:, 1]) / t[:, 1].sum(), (0, length - len(t)), constant_values=1.0)
+                for t in tables
+            ]
+        )
+        cumulative[:, -1] = 1.0
+        return quantities, cumulative
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, (int, float, np.number))
+        and not isinstance(value, bool)
+        and bool(np.isfinite(value))
+    )

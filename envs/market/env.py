@@ -1,0 +1,33 @@
+"""The market as an RLlib `MultiAgentEnv`: one episode of the array core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+from rllib_calsheq.configuration import from_mapping
+from rllib_calsheq.envs.market.array import ArrayMarket
+from rllib_calsheq.envs.market.config import MarketConfig
+from rllib_calsheq.envs.one_episode import OneEpisodeEnv
+
+
+class MarketEnv(OneEpisodeEnv):
+    """The n-player market of section 4, all of whose merchants share one policy.
+
+    Agents are ``merchant_1`` .. ``merchant_n``; merchant 1 has supertype 1.
+
+    Args:
+        config: Fields of `MarketConfig`, as a mapping or an instance, and optionally
+            ``supertypes``: ``{parameter: value}``, the profile until the first
+            `set_supertypes` (Λ_0 when left out).
+    """
+
+    agent_name = "merchant"
+
+    @classmethod
+    def array_form(cls, config: Mapping[str, Any] | MarketConfig | None = None) -> ArrayMarket:
+        """The market's array form for an environment configuration without ``supertypes``."""
+        return ArrayMarket(from_mapping(MarketConfig, config, "the market"))
+
+

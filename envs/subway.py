@@ -1,0 +1,137 @@
+"""A city whose inhabitants take the subway or drive (the paper's introduction).
+
+A second, tiny implementation of the protocol. An inhabitant's type is its distance to
+work; its supertype is where it lives: the *suburbs* (far, spread out) or *inside* the city
+(near). Each day everyone picks the subway (action 1) or the car (action 0). Driving takes
+longer the more people drive; the subway takes a fixed time plus a walk. The calibrated
+profile is the mean distance of each supertype, and the outcomes are how often each of them
+takes the subway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.configuration import from_mapping, require
+from rllib_calsheq.envs.one_episode import OneEpisodeEnv
+from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
+from rllib_calsheq.targets import Outcome
+
+SUBURBS, INSIDE = "suburbs", "inside"
+SUBWAY = 1
+
+
+@dataclass(frozen=True)
+class SubwayConfig:
+    """The city's fields. Times are in units of an hour, distances in 10 km.
+
+    Attributes:
+        num_suburbs: Inhabitants that live in the suburbs.
+        num_inside: Inhabitants that live inside the city.
+        episode_length: Days in an episode.
+        distance_spread: Standard deviation of an inhabitant's distance round its
+            supertype's mean.
+        subway_walk: Time to and from the subway, whatever the distance.
+        subway_pace: Time of the subway for a unit of distance.
+        car_pace: Time of a car for a unit of distance on an empty road.
+        congestion: How much slower the car is when everyone drives, as a factor on top.
+        time_noise: Standard deviation of a day's shock to the car's pace.
+    """
+
+    num_suburbs: int = 6
+    num_inside: int = 4
+    episode_length: int = 20
+    distance_spread: float = 0.3
+    subway_walk: float = 0.5
+    subway_pace: float = 0.6
+    car_pace: float = 0.5
+    congestion: float = 2.0
+    time_noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("num_suburbs", "num_inside", "episode_length"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, f"subway field {name}", value, "integers >= 1")
+        for name in (
+            "distance_spread",
+            "subway_walk",
+            "subway_pace",
+            "car_pace",
+            "congestion",
+            "time_noise",
+        ):
+            value = getattr(self, name)
+            require(np.isfinite(value) and value >= 0, f"subway field {name}", value, "numbers >= 0")
+
+
+class ArraySubway:
+    """E episodes of the city as arrays; shapes as in `rllib_calsheq.protocol.ArrayEnv`."""
+
+    def __init__(self, config: SubwayConfig | None = None) -> None:
+        self.config = config = config or SubwayConfig()
+        self.supertype_space = SupertypeSpace(
+            (
+                Parameter("mean_distance", SUBURBS, 0.0, 3.0),
+                Parameter("mean_distance", INSIDE, 0.0, 3.0),
+            )
+        )
+        self.outcomes = tuple(
+            Outcome(f"{s}.subway_rate", 0.1, "fraction of days on which its people take the subway")
+            for s in (SUBURBS, INSIDE)
+        )
+        self.agent_supertypes = (SUBURBS,) * config.num_suburbs + (INSIDE,) * config.num_inside
+        self.episode_length = config.episode_length
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = gym.spaces.Discrete(2)
+        self._group = np.array([s == INSIDE for s in self.agent_supertypes], dtype=np.intp)
+
+    def reset(self, profiles: npt.ArrayLike, seeds: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Draws every inhabitant's distance; observations are (distance, day / T)."""
+        profiles = self.supertype_space.validate(profiles)
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        spread = self.config.distance_spread
+        shocks = np.stack([rng.standard_normal(len(self._group)) for rng in rngs])
+        self._distance = np.maximum(profiles[:, self._group] + spread * shocks, 0.0)
+        days = self.config.episode_length
+        self._noise = np.stack([rng.standard_normal(days) for rng in rngs]) * self.config.time_noise
+        self._rides = np.zeros_like(self._distance)
+        self._t = 0
+        return self._observe()
+
+    def step(self, actions: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """One day: actions (E, n) of 0 (car) or 1 (subway); the reward is minus the time."""
+        cfg = self.config
+        rides = np.asarray(actions) == SUBWAY
+        drivers = 1.0 - rides.mean(axis=1, keepdims=True)
+        pace = cfg.car_pace * np.exp(self._noise[:, self._t, None]) * (1 + cfg.congestion * drivers)
+        subway_time = cfg.subway_walk + cfg.subway_pace * self._distance
+        time = np.where(rides, subway_time, pace * self._distance)
+        self._rides += rides
+        self._t += 1
+        return self._observe(), (-time).astype(np.float32)
+
+    def _observe(self) -> npt.NDArray[np.float32]:
+        day = np.full_like(self._distance, self._t / self.config.episode_length)
+        return np.stack([self._distance, day], axis=-1).astype(np.float32)
+
+    def episode_outcomes(self) -> FloatArray:
+        """Fraction of days that each supertype's inhabitants took the subway, (E, 2)."""
+        rate = self._rides / max(self._t, 1)
+        return np.stack([rate[:, self._group == g].mean(axis=1) for g in (0, 1)], axis=1)
+
+
+class SubwayEnv(OneEpisodeEnv):
+    """The city as a `MultiAgentEnv`; agents are ``inhabitant_1`` .. ``inhabitant_n``."""
+
+    agent_name = "inhabitant"
+
+    @classmethod
+    def array_form(cls, config: Mapping[str, Any] | SubwayConfig | None = None) -> ArraySubway:
+        """The city's array form for an environment configuration without ``supertypes``."""
+        return ArraySubway(from_mapping(SubwayConfig, config, "the subway"))

@@ -1,0 +1,3 @@
+"""Calibration of shared equilibria (CALSHEQ) as an RLlib plugin."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,47 @@
+"""Reading dataclass configurations from mappings, with errors that help."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def unknown_key_message(what: str, key: str, allowed: list[str]) -> str:
+    """One sentence that names an unknown key, the nearest known one, and all of them."""
+    near = difflib.get_close_matches(str(key), allowed, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{what} has no field {key!r}{hint}; the fields are {sorted(allowed)}"
+
+
+def from_mapping(cls: type[T], mapping: Mapping[str, Any] | T | None, what: str) -> T:
+    """Builds the dataclass ``cls`` from a mapping of its fields.
+
+    Args:
+        cls: A dataclass type whose ``__post_init__`` checks its values.
+        mapping: Field values; None for all defaults; an instance is returned as it is.
+        what: What is being configured, for error messages.
+
+    Raises:
+        ValueError: If ``mapping`` is not one or has a key that is no field of ``cls``.
+    """
+    if mapping is None:
+        return cls()
+    if isinstance(mapping, cls):
+        return mapping
+    if not isinstance(mapping, Mapping):
+        raise ValueError(f"{what} must be a mapping of its fields, but {mapping!r} was given")
+    allowed = [f.name for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in allowed:
+            raise ValueError(unknown_key_message(what, key, allowed))
+    return cls(**mapping)
+
+
+def require(condition: bool, what: str, given: Any, allowed: str) -> None:
+    """Raises a ValueError that says what was given and what is allowed."""
+    if not condition:
+        raise ValueError(f"{what} is {given!r}; allowed: {allowed}")

@@ -1,0 +1,61 @@
+"""RLlib's PPO learner with what the two-timescale scheme needs and RLlib leaves out.
+
+Both the merchants' shared policy and the calibrator's policy are trained by it. It is
+RLlib's `PPOTorchLearner` except that
+
+* the adaptive KL coefficients are part of its state (RLlib forgets them on a restore);
+* learning rates are set from outside, by stage (Assumption 2), and stay as they were set
+  (RLlib would write its own schedule, driven by environment steps, over them).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.learner.learner import Learner
+
+KL_COEFFICIENTS = "kl_coefficients"
+
+
+class TwoTimescalePPOLearner(PPOTorchLearner):
+    """PPO with KL coefficients in its state and learning rates set by stage."""
+
+    def build(self) -> None:
+        """Builds modules and optimizers, and takes RLlib's own schedules off them."""
+        super().build()
+        self._optimizer_lr_schedules.clear()
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the learning rate of every optimizer."""
+        for optimizer in self._named_optimizers.values():
+            self._set_optimizer_lr(optimizer, rate)
+
+    def get_learning_rate(self) -> float:
+        """The learning rate as the optimizer holds it."""
+        (rate,) = {float(self._get_optimizer_lr(o)) for o in self._named_optimizers.values()}
+        return rate
+
+    def get_kl_coefficients(self) -> dict[str, float]:
+        """Current KL coefficient of every module."""
+        return {mid: float(self.curr_kl_coeffs_per_module[mid]) for mid in self.module.keys()}
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's learner state plus the KL coefficients."""
+        state = super().get_state(*args, **kwargs)
+        state[KL_COEFFICIENTS] = self.get_kl_coefficients()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores a state from `get_state`, older weights included.
+
+        RLlib keeps its own weights when the given ones carry an older sequence number, so
+        that going back to a checkpoint would silently do nothing: 0 forces the update.
+        """
+        state = dict(state)
+        coefficients = state.pop(KL_COEFFICIENTS, {})
+        Learner.set_state(self, state | {"weights_seq_no": 0})
+        for mid, value in coefficients.items():
+            with torch.no_grad():
+                self.curr_kl_coeffs_per_module[mid].fill_(value)
