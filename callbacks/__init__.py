@@ -6,3 +6,7 @@ if __name__ != "rllib_calsheq.callbacks":
         f"`{__name__}`: install the project (`pip install -e .`) and import "
         "`rllib_calsheq.callbacks` instead, so that there is one copy of every class"
     )
+
+from rllib_calsheq.callbacks.calibration import CalibrationCallback
+
+__all__ = ["CalibrationCallback"]

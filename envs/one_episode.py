@@ -19,8 +19,8 @@ class OneEpisodeEnv(MultiAgentEnv):
     A subclass states `array_form`; agents are named ``<agent_name>_1`` .. ``<agent_name>_n``.
 
     Args:
-        config: The environment configuration. Its key ``supertypes`` (``{parameter:
-            value}``) sets the first profile; everything else goes to `array_form`.
+        config: The environment configuration, as `array_form` takes it. Until the first
+            `set_supertypes` the profile is the start of the supertype space.
     """
 
     agent_name: ClassVar[str] = "agent"
@@ -32,10 +32,6 @@ class OneEpisodeEnv(MultiAgentEnv):
 
     def __init__(self, config: Mapping[str, Any] | Any = None) -> None:
         super().__init__()
-        supertypes: Mapping[str, float] = {}
-        if isinstance(config, Mapping):
-            supertypes = config.get("supertypes") or {}
-            config = {k: v for k, v in config.items() if k != "supertypes"}
         self._array = self.array_form(config)
         self.supertype_space = self._array.supertype_space
         self.outcomes = self._array.outcomes
@@ -47,7 +43,9 @@ class OneEpisodeEnv(MultiAgentEnv):
         )
         self.observation_spaces = dict.fromkeys(self.agents, self._array.observation_space)
         self.action_spaces = dict.fromkeys(self.agents, self._array.action_space)
-        self._profile = self.supertype_space.from_mapping(supertypes)
+        self._profile = self.supertype_space.start
+        #: Every episode has this many steps, so that any number of them end together.
+        self.episode_length = self._array.episode_length
         self._seeder = np.random.default_rng()
         self._t = 0
 
@@ -85,7 +83,7 @@ class OneEpisodeEnv(MultiAgentEnv):
         actions = np.stack([np.asarray(action_dict[agent]) for agent in self.agents])[None]
         observations, rewards = self._array.step(actions)
         self._t += 1
-        done = self._t >= self._array.episode_length
+        done = self._t >= self.episode_length
         ends = {agent: done for agent in self.agents} | {"__all__": done}
         stays = {agent: False for agent in self.agents} | {"__all__": False}
         return (

@@ -42,6 +42,8 @@ class SubwayConfig:
         car_pace: Time of a car for a unit of distance on an empty road.
         congestion: How much slower the car is when everyone drives, as a factor on top.
         time_noise: Standard deviation of a day's shock to the car's pace.
+        supertypes: ``{parameter: value}`` of the start Λ_0; the middle of its range for
+            every parameter that is left out.
     """
 
     num_suburbs: int = 6
@@ -53,6 +55,7 @@ class SubwayConfig:
     car_pace: float = 0.5
     congestion: float = 2.0
     time_noise: float = 0.1
+    supertypes: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_suburbs", "num_inside", "episode_length"):
@@ -80,7 +83,7 @@ class ArraySubway:
                 Parameter("mean_distance", SUBURBS, 0.0, 3.0),
                 Parameter("mean_distance", INSIDE, 0.0, 3.0),
             )
-        )
+        ).with_start(config.supertypes)
         self.outcomes = tuple(
             Outcome(f"{s}.subway_rate", 0.1, "fraction of days on which its people take the subway")
             for s in (SUBURBS, INSIDE)
@@ -133,5 +136,5 @@ class SubwayEnv(OneEpisodeEnv):
 
     @classmethod
     def array_form(cls, config: Mapping[str, Any] | SubwayConfig | None = None) -> ArraySubway:
-        """The city's array form for an environment configuration without ``supertypes``."""
+        """The city's array form for an environment configuration."""
         return ArraySubway(from_mapping(SubwayConfig, config, "the subway"))

@@ -9,7 +9,7 @@ see the profile in its *unit-cube form*, in which every parameter spans [0, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -152,6 +152,8 @@ class SupertypeSpace:
         Raises:
             ValueError: On an unknown name or a value outside its bounds.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"supertypes must be a mapping of parameter to value, not {values!r}")
         unknown = sorted(set(values) - set(self.names))
         if unknown:
             raise ValueError(
@@ -159,8 +161,24 @@ class SupertypeSpace:
             )
         profile = np.array(self.start if default is None else default, dtype=np.float64)
         for name, value in values.items():
-            profile[self.names.index(name)] = float(value)
+            try:
+                profile[self.names.index(name)] = float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} = {value!r} is not a number") from None
         return self.validate(profile)
+
+    def with_start(self, values: Mapping[str, float] | None) -> SupertypeSpace:
+        """The same space with ``{full name: value}`` as the start Λ_0 of those parameters.
+
+        Raises:
+            ValueError: On an unknown name or a value outside its bounds.
+        """
+        if not values:
+            return self
+        start = self.from_mapping(values)
+        return SupertypeSpace(
+            tuple(replace(p, start=float(v)) for p, v in zip(self.parameters, start, strict=True))
+        )
 
     def to_mapping(self, profile: Sequence[float] | FloatArray) -> dict[str, float]:
         """``{full name: value}`` of one profile (d,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -16,7 +16,7 @@ from rllib_calsheq.targets import Outcome
 SUPERTYPE_1 = "supertype_1"
 SUPERTYPE_2 = "supertype_2"
 
-#: Scale of a miss in market share (shared/targets: a miss of 5 points halves the fit).
+#: Scale of a miss in market share: a miss of five points halves the fit.
 SHARE_SCALE = 0.05
 #: Scale of a miss in a percentile of the transaction quantities, in lots.
 PERCENTILE_SCALE = 5.0
@@ -54,6 +54,8 @@ class MarketConfig:
         max_tolerance_variance: Upper bound of supertype 2's variance of the tolerance.
         share_by: Whether market share counts traded ``quantity`` or the ``count`` of trades.
         percentiles: Percentiles of the transaction quantities that are outcomes.
+        supertypes: ``{parameter: value}`` of the start Λ_0; the middle of its range for
+            every parameter that is left out.
     """
 
     num_merchants: int = 5
@@ -77,6 +79,7 @@ class MarketConfig:
     max_tolerance_variance: float = 0.05
     share_by: Literal["quantity", "count"] = "quantity"
     percentiles: Sequence[int] = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+    supertypes: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -132,6 +135,8 @@ class MarketConfig:
         )
         if self.cluster_quantities is not None:
             self._check_quantities(self.cluster_quantities)
+        # Built here so that a bad start is refused with the rest of the configuration.
+        assert len(self.supertype_space) == 2 * self.num_clusters + 3
 
     def _check_quantities(self, tables: Sequence[Sequence[Sequence[float]]]) -> None:
         require(
@@ -174,7 +179,7 @@ class MarketConfig:
                 Parameter("tolerance_mean", SUPERTYPE_2),
                 Parameter("tolerance_variance", SUPERTYPE_2, high=self.max_tolerance_variance),
             )
-        )
+        ).with_start(self.supertypes)
 
     @cached_property
     def agent_supertypes(self) -> tuple[str, ...]:

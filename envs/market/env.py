@@ -18,16 +18,14 @@ class MarketEnv(OneEpisodeEnv):
     Agents are ``merchant_1`` .. ``merchant_n``; merchant 1 has supertype 1.
 
     Args:
-        config: Fields of `MarketConfig`, as a mapping or an instance, and optionally
-            ``supertypes``: ``{parameter: value}``, the profile until the first
-            `set_supertypes` (Λ_0 when left out).
+        config: Fields of `MarketConfig`, as a mapping or an instance.
     """
 
     agent_name = "merchant"
 
     @classmethod
     def array_form(cls, config: Mapping[str, Any] | MarketConfig | None = None) -> ArrayMarket:
-        """The market's array form for an environment configuration without ``supertypes``."""
+        """The market's array form for an environment configuration."""
         return ArrayMarket(from_mapping(MarketConfig, config, "the market"))
 
 

@@ -1,0 +1,95 @@
+"""The CALSHEQ algorithm: PPO on the shared policy, and the state of a calibration.
+
+What happens in a stage is in `rllib_calsheq.callbacks.CalibrationCallback`; this class
+carries what a callback cannot: checkpoint and restore of the whole calibration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.algorithms.ppo import PPO
+from ray.rllib.utils.checkpoints import Checkpointable
+
+from rllib_calsheq.algorithm.config import CALSHEQConfig
+from rllib_calsheq.calibration import Calibration
+
+COMPONENT_CALIBRATION = "calibration"
+
+
+class CalibrationComponent(Checkpointable):
+    """A `Calibration` as a component of RLlib's checkpoints."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+
+    def get_state(self, components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """The whole calibration."""
+        return self.calibration.state_dict()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores the whole calibration."""
+        self.calibration.load_state_dict(state)
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """None: the component is only ever restored into an algorithm that built it."""
+        return (), {}
+
+
+class CALSHEQ(PPO):
+    """Calibrates an environment's supertypes while its agents learn (algorithm 1)."""
+
+    calibration: Calibration
+
+    @classmethod
+    def get_default_config(cls) -> CALSHEQConfig:
+        """The default configuration."""
+        return CALSHEQConfig()
+
+    def setup(self, config: CALSHEQConfig) -> None:
+        """Builds the calibration, then RLlib's workers; the callback starts stage 1."""
+        self.calibration = config.build_calibration()
+        self._component = CalibrationComponent(self.calibration)
+        super().setup(config)
+
+    # --- what a stage needs of RLlib ---------------------------------------------------
+
+    def start_stage(self) -> None:
+        """Sets the stage's learning rate and gives all env runners its supertypes."""
+        table = self.calibration.begin_stage()
+        rate = self.calibration.lr_shared.at(table.stage - 1)
+        self.learner_group.foreach_learner(lambda learner: learner.set_learning_rate(rate))
+        self.env_runner_group.foreach_env_runner(lambda runner: runner.set_supertypes(table))
+
+    def shared_learner_state(self) -> dict[str, float]:
+        """Learning rate and KL coefficient as the shared policy's learner holds them."""
+        results = self.learner_group.foreach_learner(
+            lambda learner: (learner.get_learning_rate(), learner.get_kl_coefficients())
+        )
+        rate, coefficients = next(iter(results.ignore_errors())).get()
+        return {"lr_shared": rate, "kl_coefficient_shared": next(iter(coefficients.values()))}
+
+    # --- checkpoints --------------------------------------------------------------------
+
+    def get_checkpointable_components(self) -> list[tuple[str, Checkpointable]]:
+        """RLlib's components and the calibration."""
+        return [*super().get_checkpointable_components(), (COMPONENT_CALIBRATION, self._component)]
+
+    def get_state(self, components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state and the calibration's."""
+        state: dict[str, Any] = super().get_state(components, **kwargs)
+        if self._check_component(COMPONENT_CALIBRATION, components, kwargs.get("not_components")):
+            state[COMPONENT_CALIBRATION] = self._component.get_state()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores RLlib's state and the calibration's, and pushes the supertypes again."""
+        super().set_state(state)
+        if COMPONENT_CALIBRATION in state:
+            self._component.set_state(state[COMPONENT_CALIBRATION])
+            self.start_stage()
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Restores a checkpoint and pushes the supertypes again."""
+        super().restore_from_path(path, *args, **kwargs)
+        self.start_stage()

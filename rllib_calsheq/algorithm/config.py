@@ -1,0 +1,320 @@
+"""`CALSHEQConfig`: PPO for the shared policy, plus what the calibration needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gymnasium as gym
+from ray.rllib.algorithms.algorithm_config import NotProvided
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.connectors.learner import LearnerConnectorPipeline
+
+from rllib_calsheq.algorithm.connector import BlocksToBatch
+from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
+from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, resolve_env
+from rllib_calsheq.calibration import Calibration
+from rllib_calsheq.calibrators import make_calibrator
+from rllib_calsheq.configuration import from_mapping, require
+from rllib_calsheq.learner import TwoTimescalePPOLearner
+from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.targets import TargetSet
+from rllib_calsheq.timescales import LearningRate, check_assumption_2
+
+#: Module ID of the one policy that all agents share.
+SHARED_POLICY = "shared_policy"
+#: Environment slots of a runner on the episode path, where episodes have one length.
+MAX_EPISODE_SLOTS = 16
+
+
+def map_to_shared_policy(agent_id: Any, episode: Any = None, **kwargs: Any) -> str:
+    """RLlib's policy mapping: every agent uses the shared policy."""
+    return SHARED_POLICY
+
+
+class CALSHEQConfig(PPOConfig):
+    """Configuration of a calibration.
+
+    Everything of `PPOConfig` configures the shared policy, except ``lr`` (see ``lr_shared``).
+    All names below are keys of a tuned example's ``config`` too.
+
+    Attributes:
+        targets: Path of a target file, or its content; see `rllib_calsheq.target_files`.
+        calibrator: ``{name: ..., field: ...}``; see `rllib_calsheq.calibrators`.
+        num_particles: B, episodes in a stage; each has its own supertype profile.
+        lr_shared: Learning rate schedule of the shared policy: ``{initial, exponent, offset}``.
+        lr_cal: Learning rate schedule of the calibrator.
+        lr_ratio: If given, the calibrator's initial rate is this times the shared policy's.
+        assumption_2: Whether schedules that break Assumption 2 are refused (``refuse``) or
+            warned about (``warn``).
+        profile_window: Stages over which the calibrated profile Λ̂ averages.
+        sampling: ``arrays`` steps all episodes at once (the environment needs the array
+            form); ``episodes`` is RLlib's own path; ``auto`` takes arrays where it can.
+    """
+
+    def __init__(self, algo_class: Any = None) -> None:
+        if algo_class is None:
+            from rllib_calsheq.algorithm.calsheq import CALSHEQ as algo_class  # noqa: N811
+        super().__init__(algo_class=algo_class)
+        self.targets: Any = None
+        self.calibrator: Mapping[str, Any] = {"name": "ppo"}
+        self.num_particles = 64
+        self.lr_shared: Mapping[str, Any] = {"initial": 1e-3, "exponent": 0.6, "offset": 200.0}
+        self.lr_cal: Mapping[str, Any] = {"initial": 1e-3, "exponent": 0.9, "offset": 200.0}
+        self.lr_ratio: float | None = None
+        self.assumption_2: Literal["refuse", "warn"] = "refuse"
+        self.profile_window = 50
+        self.sampling: Literal["auto", "arrays", "episodes"] = "auto"
+
+        # Defaults of the shared policy that differ from PPO's; see docs.
+        self.seed = 0
+        self.gamma = 0.95
+        self.lambda_ = 0.9
+        self.num_epochs = 4
+        self.minibatch_size = 1024
+        self.vf_clip_param = float("inf")
+        self.entropy_coeff = 0.0
+        self.num_env_runners = 0
+        self._rl_module_spec = None
+        self._model_config = {
+            "fcnet_hiddens": [64, 64],
+            "fcnet_activation": "tanh",
+            "free_log_std": True,
+        }
+        self.batch_mode = "complete_episodes"
+        self.multi_agent(policies={SHARED_POLICY}, policy_mapping_fn=map_to_shared_policy)
+        self._learner_class = TwoTimescalePPOLearner
+        self._problem: CalibrationProblem | None = None
+
+    # --- setters ----------------------------------------------------------------------
+
+    def calibration(
+        self,
+        *,
+        targets: Any = NotProvided,
+        calibrator: Mapping[str, Any] = NotProvided,
+        num_particles: int = NotProvided,
+        lr_shared: Mapping[str, Any] = NotProvided,
+        lr_cal: Mapping[str, Any] = NotProvided,
+        lr_ratio: float | None = NotProvided,
+        assumption_2: Literal["refuse", "warn"] = NotProvided,
+        profile_window: int = NotProvided,
+        sampling: Literal["auto", "arrays", "episodes"] = NotProvided,
+    ) -> CALSHEQConfig:
+        """Sets the calibration's fields; see the attributes of the class."""
+        for name, value in locals().items():
+            if name not in ("self", "__class__") and value is not NotProvided:
+                setattr(self, name, value)
+        return self
+
+    def environment(self, env: Any = NotProvided, **kwargs: Any) -> CALSHEQConfig:
+        """RLlib's environment settings; ``env`` is a class or a dotted path to one."""
+        if isinstance(env, str):
+            env = resolve_env(env)
+        super().environment(env, **kwargs)
+        return self
+
+    # --- derived ----------------------------------------------------------------------
+
+    def target_file(self) -> TargetFile:
+        """The targets and what is known about them.
+
+        Raises:
+            ValueError: If they are missing or cannot be read.
+        """
+        if self.targets is None:
+            if self.calibrator.get("name") == "fixed":
+                return TargetFile(targets={})
+            raise ValueError(
+                "no targets given: set `targets` to a target file (make one with `calsheq targets`) "
+                "or to a mapping of outcomes to values"
+            )
+        return TargetFile.load(self.targets)
+
+    def effective_env_config(self) -> dict[str, Any]:
+        """The environment's configuration: the target file's, overridden by the user's own."""
+        return {**self.target_file().env_config, **self.env_config}
+
+    def problem(self) -> CalibrationProblem:
+        """The calibration problem, read off one instance of the environment."""
+        if self._problem is None:
+            if self.env is None:
+                raise ValueError("no env given: set `env`, e.g. to rllib_calsheq.envs.MarketEnv")
+            self._problem = read_problem(self.env, self.env_config)
+        return self._problem
+
+    def target_set(self) -> TargetSet:
+        """The targets, checked against the outcomes of the environment."""
+        problem, found = self.problem(), self.target_file()
+        if not found.targets and self.calibrator.get("name") == "fixed":
+            return TargetSet((), tuple(o.name for o in problem.outcomes))
+        return TargetSet.from_mapping(found.targets, problem.outcomes)
+
+    def learning_rates(self) -> tuple[LearningRate, LearningRate]:
+        """Schedules (shared, cal), ``lr_ratio`` applied."""
+        shared = from_mapping(LearningRate, self.lr_shared, "lr_shared")
+        cal = from_mapping(LearningRate, self.lr_cal, "lr_cal")
+        if self.lr_ratio is not None:
+            require(
+                isinstance(self.lr_ratio, (int, float)) and self.lr_ratio > 0,
+                "lr_ratio",
+                self.lr_ratio,
+                "numbers > 0",
+            )
+            cal = LearningRate(shared.initial * self.lr_ratio, cal.exponent, cal.offset)
+        return shared, cal
+
+    @property
+    def uses_arrays(self) -> bool:
+        """Whether episodes are sampled as arrays."""
+        if self.sampling == "auto":
+            return self.problem().has_array_form
+        return self.sampling == "arrays"
+
+    @property
+    def total_train_batch_size(self) -> int:
+        """1: one round of all env runners is a stage, however many of them answered.
+
+        PPO samples again and again until it has this many steps; here a runner that died is
+        made up for by masking its particles, not by sampling the others' twice.
+        """
+        return 1
+
+    def build_calibration(self) -> Calibration:
+        """The calibration of this configuration, at stage 0."""
+        problem = self.problem()
+        shared, cal = self.learning_rates()
+        targets = self.target_set()
+        fields = dict(self.calibrator)
+        calibrator = make_calibrator(
+            fields.pop("name"),
+            start=problem.space.to_unit(problem.space.start),
+            num_particles=self.num_particles,
+            targets=targets,
+            seed=int(self.seed or 0),
+            **fields,
+        )
+        return Calibration(
+            space=problem.space,
+            targets=targets,
+            calibrator=calibrator,
+            lr_shared=shared,
+            lr_cal=cal,
+            num_workers=self.num_env_runners,
+            profile_window=self.profile_window,
+        )
+
+    def build_learner_connector(
+        self, input_observation_space: Any, input_action_space: Any, device: Any = None
+    ) -> Any:
+        """RLlib's pipeline, or on the array path the one connector that stands for it."""
+        if not self.uses_arrays:
+            return super().build_learner_connector(
+                input_observation_space, input_action_space, device
+            )
+        connector = BlocksToBatch(
+            input_observation_space,
+            input_action_space,
+            module_id=SHARED_POLICY,
+            gamma=self.gamma,
+            lambda_=self.lambda_,
+            device=device,
+        )
+        return LearnerConnectorPipeline(
+            connectors=[connector],
+            input_observation_space=input_observation_space,
+            input_action_space=input_action_space,
+        )
+
+    # --- validation -------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Checks the configuration and sets what follows from it, before any actor starts.
+
+        Raises:
+            ValueError: If something cannot work; the message says what to do.
+        """
+        require(
+            isinstance(self.calibrator, Mapping) and isinstance(self.calibrator.get("name"), str),
+            "calibrator",
+            self.calibrator,
+            "a mapping with the key `name`, e.g. {name: ppo}",
+        )
+        for name in ("num_particles", "profile_window"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, name, value, "integers from 1")
+        for name, allowed in (
+            ("assumption_2", ("refuse", "warn")),
+            ("sampling", ("auto", "arrays", "episodes")),
+        ):
+            require(getattr(self, name) in allowed, name, getattr(self, name), str(allowed))
+        require(
+            self.num_env_runners <= self.num_particles,
+            "num_env_runners",
+            self.num_env_runners,
+            f"at most num_particles = {self.num_particles}, so that each has a particle",
+        )
+        check_assumption_2(*self.learning_rates(), on_break=self.assumption_2)
+        self.env = resolve_env(self.env) if self.env is not None else None
+        self.env_config = self.effective_env_config()
+        self._problem = None
+        problem = self.problem()
+        self.target_set()
+        if self.uses_arrays:
+            self._validate_array_path(problem)
+        self._derive(problem)
+        super().validate()
+
+    def _validate_array_path(self, problem: CalibrationProblem) -> None:
+        instead = "or set `sampling: episodes` to use RLlib's own path"
+        if not problem.has_array_form:
+            raise ValueError(
+                f"{self.env.__name__} has no array form, which `sampling: arrays` needs: give its "
+                f"class an array_form() (rllib_calsheq.protocol.ArrayEnv), {instead}"
+            )
+        if self.num_learners and self.num_learners > 1:
+            raise ValueError(
+                f"num_learners is {self.num_learners}, but the array path trains on one learner: "
+                f"set `num_learners: 0` or 1, {instead}"
+            )
+        connectors = {
+            "env_to_module_connector": self._env_to_module_connector,
+            "module_to_env_connector": self._module_to_env_connector,
+            "learner_connector": self._learner_connector,
+        }
+        given = [name for name, connector in connectors.items() if connector is not None]
+        if given:
+            raise ValueError(
+                f"the array path does not run connectors of your own, but {given} are set: take "
+                f"them out, {instead}"
+            )
+        if not isinstance(problem.observation_space, gym.spaces.Box):
+            raise ValueError(
+                "the array path needs Box observations, but the environment has "
+                f"{problem.observation_space}: flatten them, {instead}"
+            )
+
+    def _derive(self, problem: CalibrationProblem) -> None:
+        """Sets RLlib's own fields to what this configuration means."""
+        arrays = self.uses_arrays
+        self.env_runner_cls = ArrayEnvRunner if arrays else EpisodeEnvRunner
+        self.add_default_connectors_to_learner_pipeline = not arrays
+        per_runner = -(-self.num_particles // max(self.num_env_runners, 1))
+        # The array runner holds one plain environment, for its spaces. Episodes of different
+        # length cannot share a runner's slots: the short ones would be sampled more often.
+        fixed_length = problem.episode_length is not None
+        slots = min(per_runner, MAX_EPISODE_SLOTS) if fixed_length else 1
+        self.num_envs_per_env_runner = 1 if arrays else slots
+        self.lr = self.learning_rates()[0].initial
+        # Only compared with the minibatch size: agent steps of a stage.
+        steps = (problem.episode_length or 1) * problem.num_agents * self.num_particles
+        self.train_batch_size_per_learner = max(steps, self.minibatch_size or 1)
+        from rllib_calsheq.callbacks import CalibrationCallback
+
+        callbacks = self.callbacks_class
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        if CalibrationCallback not in callbacks:
+            callbacks.append(CalibrationCallback)
+        self.callbacks_class = callbacks
+
+

@@ -1,0 +1,100 @@
+"""The calibration problem that a configuration describes: spaces, outcomes, agents."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+from rllib_calsheq.protocol import CalibratableEnv
+from rllib_calsheq.supertypes import SupertypeSpace
+from rllib_calsheq.targets import Outcome, reward_outcomes
+
+
+@dataclass(frozen=True)
+class CalibrationProblem:
+    """What is calibrated, read off one instance of the environment.
+
+    Attributes:
+        space: The supertype space; its start is Λ_0.
+        outcomes: The environment's outcomes, then each supertype's reward.
+        num_agents: n.
+        episode_length: Steps T of every episode, or None where it varies.
+        observation_space: Space of one agent's observation.
+        has_array_form: Whether the environment's class has the fast form.
+    """
+
+    space: SupertypeSpace
+    outcomes: tuple[Outcome, ...]
+    num_agents: int
+    episode_length: int | None
+    observation_space: gym.Space
+    has_array_form: bool
+
+
+def resolve_env(env: Any) -> type[MultiAgentEnv]:
+    """The environment class that ``env`` names: a class, or a dotted path to one.
+
+    Raises:
+        ValueError: If there is no such class or it is no `MultiAgentEnv`.
+    """
+    found = env
+    if isinstance(env, str):
+        module_name, _, class_name = env.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"env {env!r} cannot be imported ({error}); give the dotted path of an environment "
+                "class, e.g. rllib_calsheq.envs.MarketEnv"
+            ) from None
+    if not (isinstance(found, type) and issubclass(found, MultiAgentEnv)):
+        raise ValueError(
+            f"env {env!r} is no MultiAgentEnv class; CALSHEQ calibrates RLlib MultiAgentEnvs that "
+            "implement rllib_calsheq.protocol.CalibratableEnv, e.g. rllib_calsheq.envs.MarketEnv"
+        )
+    return found
+
+
+def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
+    """Makes one environment and reads the problem off it.
+
+    Raises:
+        ValueError: If the environment lacks a member of the protocol, or its configuration
+            is refused.
+    """
+    env_class = resolve_env(env)
+    instance = env_class(dict(env_config))
+    missing = [
+        name
+        for name in (
+            "supertype_space",
+            "outcomes",
+            "agent_supertypes",
+            "set_supertypes",
+            "episode_outcomes",
+        )
+        if not hasattr(instance, name)
+    ]
+    if missing or not isinstance(instance, CalibratableEnv):
+        raise ValueError(
+            f"{env_class.__name__} cannot be calibrated: it lacks {missing}. Implement "
+            "rllib_calsheq.protocol.CalibratableEnv (supertype_space, outcomes, agent_supertypes, "
+            "set_supertypes, episode_outcomes) and check it with "
+            "rllib_calsheq.conformance.check_calibratable_env"
+        )
+    space = instance.supertype_space
+    agents = list(instance.possible_agents)
+    instance.close()
+    return CalibrationProblem(
+        space=space,
+        outcomes=tuple(instance.outcomes) + reward_outcomes(space.supertypes),
+        num_agents=len(agents),
+        episode_length=getattr(instance, "episode_length", None),
+        observation_space=instance.get_observation_space(agents[0]),
+        has_array_form=hasattr(env_class, "array_form"),
+    )

@@ -1,0 +1,21 @@
+"""No calibration: the profile stays at Λ_0. The reference that any calibrator must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.calibrators.base import Calibrator
+from rllib_calsheq.supertypes import FloatArray
+
+
+class FixedCalibrator(Calibrator):
+    """Keeps every particle at Λ_0 and learns nothing."""
+
+    def _propose(self) -> FloatArray:
+        return self.profiles
+
+    def _learn(
+        self, particles: npt.NDArray[np.intp], rewards: FloatArray, outcomes: FloatArray
+    ) -> dict[str, float]:
+        return {}
