@@ -4,6 +4,7 @@ Both the merchants' shared policy and the calibrator's policy are trained by it.
 RLlib's `PPOTorchLearner` except that
 
 * the adaptive KL coefficients are part of its state (RLlib forgets them on a restore);
+* its minibatches are shuffled from a named random stream, not from NumPy's global one;
 * learning rates are set from outside, by stage (Assumption 2), and stay as they were set
   (RLlib would write its own schedule, driven by environment steps, over them).
 """
@@ -16,11 +17,16 @@ import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
 
+from rllib_calsheq.seeding import numpy_stream
+
 KL_COEFFICIENTS = "kl_coefficients"
 
 
 class TwoTimescalePPOLearner(PPOTorchLearner):
     """PPO with KL coefficients in its state and learning rates set by stage."""
+
+    #: Name of the random stream that the next update shuffles its minibatches with.
+    _stream: tuple[int, ...] = ()
 
     def build(self) -> None:
         """Builds modules and optimizers, and takes RLlib's own schedules off them."""
@@ -31,6 +37,15 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
         """Sets the learning rate of every optimizer."""
         for optimizer in self._named_optimizers.values():
             self._set_optimizer_lr(optimizer, rate)
+
+    def set_stream(self, *keys: int) -> None:
+        """Names the random stream of the next update, so that a resumed run shuffles alike."""
+        self._stream = keys
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        """RLlib's update, with its minibatches shuffled from the named stream."""
+        with numpy_stream(*self._stream):
+            return super().update(*args, **kwargs)
 
     def get_learning_rate(self) -> float:
         """The learning rate as the optimizer holds it."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 #: First entry of every key, one for each use, so that no two uses share a stream.
-EPISODES, ACTIONS, CALIBRATOR, EVALUATION, BOOTSTRAP = range(5)
+EPISODES, ACTIONS, MINIBATCHES = range(3)
 
 
 def stream_seed(*keys: int) -> int:
@@ -24,3 +24,21 @@ def torch_stream(*keys: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(*keys))
         yield
+
+
+@contextmanager
+def numpy_stream(*keys: int) -> Iterator[None]:
+    """Runs a block on NumPy's global generator seeded by ``keys``, and puts it back after.
+
+    For libraries that draw from the global generator, as RLlib does when it shuffles.
+    Without keys the generator is left alone.
+    """
+    if not keys:
+        yield
+        return
+    saved = np.random.get_state()  # noqa: NPY002
+    np.random.seed(stream_seed(*keys) % 2**32)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(saved)  # noqa: NPY002

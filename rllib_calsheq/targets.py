@@ -144,7 +144,7 @@ class TargetSet:
     @cached_property
     def index(self) -> npt.NDArray[np.int64]:
         """Position of each target's outcome in the outcome vector, shape (K,)."""
-        return np.array([self.outcome_names.index(t.outcome) for t in self.targets])
+        return np.array([self.outcome_names.index(t.outcome) for t in self.targets], dtype=np.int64)
 
     @cached_property
     def values(self) -> FloatArray:

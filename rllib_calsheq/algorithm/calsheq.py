@@ -13,6 +13,8 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.calibration import Calibration
+from rllib_calsheq.learner import TwoTimescalePPOLearner
+from rllib_calsheq.seeding import MINIBATCHES
 
 COMPONENT_CALIBRATION = "calibration"
 
@@ -52,13 +54,21 @@ class CALSHEQ(PPO):
         self._component = CalibrationComponent(self.calibration)
         super().setup(config)
 
+    def __repr__(self) -> str:
+        return "CALSHEQ"
+
     # --- what a stage needs of RLlib ---------------------------------------------------
 
     def start_stage(self) -> None:
         """Sets the stage's learning rate and gives all env runners its supertypes."""
         table = self.calibration.begin_stage()
         rate = self.calibration.lr_shared.at(table.stage - 1)
-        self.learner_group.foreach_learner(lambda learner: learner.set_learning_rate(rate))
+
+        def prepare(learner: TwoTimescalePPOLearner) -> None:
+            learner.set_learning_rate(rate)
+            learner.set_stream(MINIBATCHES, table.seed, table.stage)
+
+        self.learner_group.foreach_learner(prepare)
         self.env_runner_group.foreach_env_runner(lambda runner: runner.set_supertypes(table))
 
     def shared_learner_state(self) -> dict[str, float]:

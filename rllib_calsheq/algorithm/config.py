@@ -9,13 +9,14 @@ import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
+from ray.tune.result import TRIAL_INFO
 
 from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
 from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, resolve_env
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.configuration import from_mapping, require
+from rllib_calsheq.configuration import from_mapping, require, unknown_key_message
 from rllib_calsheq.learner import TwoTimescalePPOLearner
 from rllib_calsheq.target_files import TargetFile
 from rllib_calsheq.targets import TargetSet
@@ -23,6 +24,8 @@ from rllib_calsheq.timescales import LearningRate, check_assumption_2
 
 #: Module ID of the one policy that all agents share.
 SHARED_POLICY = "shared_policy"
+#: Keys that RLlib and Tune put into configurations and that are no fields.
+OTHER_KEYS = ("multiagent", "class", "callbacks", TRIAL_INFO)
 #: Environment slots of a runner on the episode path, where episodes have one length.
 MAX_EPISODE_SLOTS = 16
 
@@ -112,6 +115,20 @@ class CALSHEQConfig(PPOConfig):
         if isinstance(env, str):
             env = resolve_env(env)
         super().environment(env, **kwargs)
+        return self
+
+    def update_from_dict(self, config_dict: Mapping[str, Any]) -> CALSHEQConfig:
+        """RLlib's update, which takes any key, with unknown keys refused.
+
+        Raises:
+            ValueError: If a key is no field of this configuration.
+        """
+        allowed = [name for name in vars(self) if not name.startswith("_")]
+        for key in config_dict:
+            name = self._translate_special_keys(key, warn_deprecated=False)
+            if key not in OTHER_KEYS and not key.startswith("_") and not hasattr(self, name):
+                raise ValueError(unknown_key_message("the CALSHEQ configuration", key, allowed))
+        super().update_from_dict(dict(config_dict))
         return self
 
     # --- derived ----------------------------------------------------------------------

@@ -73,7 +73,9 @@ class BlocksToBatch(ConnectorV2):
         rows = block.agent_steps()
 
         def flat(array: np.ndarray, axes: int = 3) -> torch.Tensor:
-            return torch.from_numpy(array.reshape(rows, *array.shape[axes:])).to(self.device)
+            # What comes out of Ray's object store is read-only, which torch does not take.
+            rows_first = np.require(array.reshape(rows, *array.shape[axes:]), requirements="W")
+            return torch.from_numpy(rows_first).to(self.device)
 
         observations = flat(block.observations)
         with torch.no_grad():

@@ -38,7 +38,8 @@ def make_calibrator(
     what = f"calibrator {name!r}"
     if name == "ppo":
         # Imported here: Torch and RLlib take seconds, and other calibrators need neither.
-        from rllib_calsheq.calibrators.ppo import PPOCalibrator, PPOCalibratorConfig
+        from rllib_calsheq.calibrators.ppo import PPOCalibrator
+        from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
 
         config = from_mapping(PPOCalibratorConfig, fields, what)
         return PPOCalibrator(start, num_particles, targets, seed, config)

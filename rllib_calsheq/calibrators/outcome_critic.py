@@ -20,8 +20,8 @@ from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
 #: Up to this many parameters the features hold all products; beyond, only the squares,
-#: so that the cost stays small (40 parameters give 861 features).
-MAX_DIM_WITH_PRODUCTS = 40
+#: so that the cost stays small (32 parameters give 561 features).
+MAX_DIM_WITH_PRODUCTS = 32
 #: Weight of the second-order features against the first-order ones: what is expected of an
 #: outcome is that it is mostly linear over the box.
 SECOND_ORDER_WEIGHT = 0.4

@@ -7,9 +7,9 @@ KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -25,13 +25,19 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_calsheq.calibrators.base import Calibrator
 from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic
-from rllib_calsheq.configuration import require
+from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
 from rllib_calsheq.learner import TwoTimescalePPOLearner
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
 #: Names of the random streams, so that no two uses share their numbers.
 WEIGHTS, PROPOSAL, IMAGINATION = 0, 1, 2
+#: The adaptive KL coefficient halves for as long as updates stay small, and would need as
+#: many stages to come back once they do not: it is kept above this.
+KL_COEFF_MIN = 0.02
+#: Observations span ± this: the profiles of one stage lie close together, and a policy that
+#: is to lead them all to one point must tell them apart.
+OBSERVATION_SCALE = 1.0
 #: What RLlib's learner reports of an update, and the name it is logged under here.
 LOGGED = {
     "mean_kl_loss": "kl",
@@ -40,93 +46,6 @@ LOGGED = {
     "vf_loss": "value_loss",
     "total_loss": "loss",
 }
-
-
-@dataclass(frozen=True)
-class PPOCalibratorConfig:
-    """Fields of the PPO calibrator.
-
-    Attributes:
-        max_increment: Largest increment of a parameter in one stage, as a fraction of its
-            range. An action of ±1 is an increment of this size.
-        initial_std: Standard deviation of the policy's actions at the start.
-        min_std: Smallest standard deviation; keeps the particles exploring, since the
-            equilibrium moves while the agents learn. 0 for no limit.
-        learning_rate: Adam's rate until `set_learning_rate` is called (β^cal).
-        num_epochs: Passes over the full batch of a stage.
-        kl_target: KL divergence of one update that the adaptive coefficient aims at, in
-            nats over all d parameters; None for ``KL_TARGET_PER_PARAMETER`` times d.
-        kl_coeff: Initial coefficient of the KL penalty.
-        clip_param: Clipping range of PPO's probability ratio.
-        entropy_coeff: Weight of the entropy bonus.
-        hidden_sizes: Hidden layers of the policy (and of the value baseline), tanh.
-        critic: What the advantages come from. ``none``: reward of the real episode minus a
-            value baseline V(Λ), as in the paper. ``outcomes``: an `OutcomeCritic` predicts
-            the outcomes that several imagined increments would have, and the known reward
-            is applied to them.
-        critic_memory: Stages after which the weight of a stage in the critic has fallen
-            to 1/e.
-        critic_ridge: Ridge penalty of the critic, in episodes.
-        imagined_states: Profiles that increments are imagined from in each stage; no more
-            than there are particles.
-        imagined_increments: Increments imagined from each of them.
-        imagined_noise: Residuals that the expected reward is averaged over.
-    """
-
-    max_increment: float = 0.1
-    initial_std: float = 0.6
-    min_std: float = 0.1
-    learning_rate: float = 1e-3
-    num_epochs: int = 10
-    kl_target: float | None = None
-    kl_coeff: float = 0.2
-    clip_param: float = 0.2
-    entropy_coeff: float = 0.0
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    critic: Literal["none", "outcomes"] = "outcomes"
-    critic_memory: float = 20.0
-    critic_ridge: float = 1.0
-    imagined_states: int = 64
-    imagined_increments: int = 16
-    imagined_noise: int = 32
-
-    #: The divergence of d independent parameters adds up, so its target must grow with d:
-    #: a fixed 0.01 held 23 parameters back for good.
-    KL_TARGET_PER_PARAMETER = 0.01
-
-    def __post_init__(self) -> None:
-        for name in (
-            "max_increment", "initial_std", "learning_rate", "clip_param", "critic_memory",
-            "critic_ridge",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            require(value > 0, f"calibrator field {name}", value, "numbers > 0")
-        for name in ("min_std", "kl_coeff", "entropy_coeff"):
-            value = getattr(self, name)
-            require(value >= 0, f"calibrator field {name}", value, "numbers >= 0")
-        for name, least in (
-            ("num_epochs", 1),
-            ("imagined_states", 1),
-            ("imagined_increments", 2),
-            ("imagined_noise", 1),
-        ):
-            value = getattr(self, name)
-            allowed = f"integers from {least}"
-            require(isinstance(value, int) and value >= least, f"calibrator field {name}", value, allowed)
-        require(self.max_increment <= 1, "calibrator field max_increment", self.max_increment, "(0, 1]")
-        require(
-            self.kl_target is None or self.kl_target > 0,
-            "calibrator field kl_target",
-            self.kl_target,
-            "numbers > 0, or null",
-        )
-        require(
-            self.critic in ("none", "outcomes"),
-            "calibrator field critic",
-            self.critic,
-            "'none' or 'outcomes'",
-        )
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
 
 
 class PPOCalibrator(Calibrator):
@@ -151,11 +70,10 @@ class PPOCalibrator(Calibrator):
         super().__init__(start, num_particles, targets, seed)
         self.config = config or PPOCalibratorConfig()
         self._learner = self._build_learner()
-        self._critic = (
-            OutcomeCritic(targets, self.dim, self.config.critic_memory, self.config.critic_ridge)
-            if self.config.critic == "outcomes"
-            else None
-        )
+        self._critic: OutcomeCritic | None = None
+        if self.config.critic == "outcomes":
+            memory = self.config.critic_memory_of(self.dim, num_particles)
+            self._critic = OutcomeCritic(targets, self.dim, memory, self.config.critic_ridge)
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
         self._pending: dict[str, npt.NDArray[np.float32]] = {}
 
@@ -170,18 +88,18 @@ class PPOCalibrator(Calibrator):
         self, particles: npt.NDArray[np.intp], rewards: FloatArray, outcomes: FloatArray
     ) -> dict[str, float]:
         """One PPO update, from the real transitions or from imagined ones."""
-        numbers: dict[str, float] = {}
-        if self._critic is None:
-            batch = {name: column[particles] for name, column in self._pending.items()}
-            baseline = self._values(batch[Columns.OBS])
-            rewards = rewards.astype(np.float32)
-            batch[Postprocessing.ADVANTAGES] = _standardise(rewards - baseline)
-            batch[Postprocessing.VALUE_TARGETS] = rewards
-        else:
-            numbers |= self._critic.update(self.profiles[particles], outcomes)
-            batch = self._imagine()
-        numbers |= self._update(batch)
-        return numbers
+        if self._critic is not None:
+            numbers = self._critic.update(self.profiles[particles], outcomes)
+            return numbers | self._update(self._imagine())
+        valid = np.isfinite(rewards)
+        if not valid.any():
+            return {}
+        rewards = rewards[valid].astype(np.float32)
+        batch = {name: column[particles[valid]] for name, column in self._pending.items()}
+        baseline = self._values(batch[Columns.OBS])
+        batch[Postprocessing.ADVANTAGES] = _standardise(rewards - baseline)
+        batch[Postprocessing.VALUE_TARGETS] = rewards
+        return self._update(batch)
 
     def _imagine(self) -> dict[str, npt.NDArray[np.float32]]:
         """Increments from where the particles are now, judged by the critic.
@@ -191,16 +109,19 @@ class PPOCalibrator(Calibrator):
         """
         assert self._critic is not None
         cfg, rng = self.config, self._rng(IMAGINATION)
-        S, I = min(cfg.imagined_states, self.num_particles), cfg.imagined_increments
+        S = min(cfg.imagined_states, self.num_particles)
+        A = cfg.imagined_increments // S
         chosen = rng.permutation(self.num_particles)[:S]
-        profiles = np.repeat(self.profiles[chosen], I, axis=0)
+        profiles = np.repeat(self.profiles[chosen], A, axis=0)
         batch = self._sample(profiles, rng)
         reward = self._critic.expected_reward(
             self._apply(profiles, batch[Columns.ACTIONS]), cfg.imagined_noise, rng
-        ).reshape(S, I)
+        )
+        reward -= cfg.increment_cost * np.square(batch[Columns.ACTIONS]).sum(axis=1)
+        reward = reward.reshape(S, A)
         baseline = reward.mean(axis=1, keepdims=True)
         batch[Postprocessing.ADVANTAGES] = _standardise((reward - baseline).ravel())
-        batch[Postprocessing.VALUE_TARGETS] = np.repeat(baseline, I).astype(np.float32)
+        batch[Postprocessing.VALUE_TARGETS] = np.repeat(baseline, A).astype(np.float32)
         return batch
 
     # --- policy and learner -----------------------------------------------------------
@@ -212,7 +133,6 @@ class PPOCalibrator(Calibrator):
     def _build_learner(self) -> TwoTimescalePPOLearner:
         """RLlib's PPO learner of one-step episodes, its weights drawn from the seed alone."""
         cfg = self.config
-        kl_target = cfg.kl_target or cfg.KL_TARGET_PER_PARAMETER * self.dim
         ppo = (
             PPOConfig()
             .learners(num_learners=0, num_gpus_per_learner=0)
@@ -225,7 +145,7 @@ class PPOCalibrator(Calibrator):
                 use_critic=cfg.critic == "none",
                 use_kl_loss=True,
                 kl_coeff=cfg.kl_coeff,
-                kl_target=kl_target,
+                kl_target=cfg.kl_target_of(self.dim),
                 clip_param=cfg.clip_param,
                 entropy_coeff=cfg.entropy_coeff,
                 vf_loss_coeff=0.5,
@@ -257,7 +177,7 @@ class PPOCalibrator(Calibrator):
         self, profiles: FloatArray, rng: np.random.Generator
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Actions from profiles (M, d), as columns of RLlib's batch, M rows each."""
-        observations = (2.0 * profiles - 1.0).astype(np.float32)
+        observations = (OBSERVATION_SCALE * (2.0 * profiles - 1.0)).astype(np.float32)
         noise = torch.from_numpy(rng.standard_normal(profiles.shape).astype(np.float32))
         with torch.no_grad():
             inputs = self._module.forward_exploration(
@@ -295,6 +215,8 @@ class PPOCalibrator(Calibrator):
         )[DEFAULT_MODULE_ID]
         log_std = self._module.pi.log_std
         with torch.no_grad():
+            coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
+            coefficient.clamp_(min=min(KL_COEFF_MIN, self.config.kl_coeff))
             if self.config.min_std > 0:
                 log_std.clamp_(min=float(np.log(self.config.min_std)))
             std = float(log_std.exp().mean())
@@ -317,7 +239,8 @@ class PPOCalibrator(Calibrator):
 
     def state_dict(self) -> dict[str, Any]:
         """Particles, pending proposal, learner with optimizer and KL coefficient, critic."""
-        learner = self._learner.get_state()
+        # A copy: RLlib's arrays share memory with the live weights and moments.
+        learner = copy.deepcopy(self._learner.get_state())
         # RLlib's running metrics: not needed to go on, and not plain data.
         learner.pop("metrics_logger", None)
         return super().state_dict() | {
@@ -333,13 +256,14 @@ class PPOCalibrator(Calibrator):
             ValueError: If it was saved with another kind of critic, or other sizes.
         """
         if (state["critic"] is None) != (self._critic is None):
+            saved = "none" if state["critic"] is None else "outcomes"
             raise ValueError(
-                f"the saved calibrator has critic={'none' if state['critic'] is None else 'outcomes'}"
-                f", this one critic={self.config.critic}: use the same setting"
+                f"the saved calibrator has critic={saved}, this one "
+                f"critic={self.config.critic}: use the same setting"
             )
         super().load_state_dict(state)
         self._pending = {name: np.array(column) for name, column in state["pending"].items()}
-        self._learner.set_state(state["learner"])
+        self._learner.set_state(copy.deepcopy(state["learner"]))
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
 

@@ -1,0 +1,138 @@
+"""Configuration of the PPO calibrator. Needs neither Torch nor RLlib."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rllib_calsheq.configuration import require
+
+#: The divergence of d independent parameters adds up, so its target must grow with d:
+#: a fixed 0.01 held 23 parameters back for good.
+KL_TARGET_PER_PARAMETER = 0.01
+#: The critic remembers at least this many stages ...
+MIN_MEMORY_STAGES = 20.0
+#: ... and at least this many episodes for every parameter.
+MIN_MEMORY_EPISODES_PER_PARAMETER = 30.0
+
+#: Fields of algorithm 1 taken literally: advantages from the real episodes alone. It has
+#: one noisy reward a particle instead of many imagined ones, hence the smaller steps.
+PAPER_FIELDS: dict[str, Any] = {
+    "critic": "none",
+    "initial_std": 0.6,
+    "learning_rate": 1e-3,
+    "num_epochs": 10,
+}
+
+
+@dataclass(frozen=True)
+class PPOCalibratorConfig:
+    """Fields of the PPO calibrator.
+
+    Attributes:
+        max_increment: Largest increment of a parameter in one stage, as a fraction of its
+            range. An action of ±1 is an increment of this size.
+        initial_std: Standard deviation of the policy's actions at the start.
+        min_std: Smallest standard deviation of an action; keeps the particles exploring,
+            since the equilibrium moves while the agents learn. 0 for no limit.
+        learning_rate: Adam's rate until `set_learning_rate` is called (β^cal).
+        num_epochs: Passes over the full batch in the one update of a stage.
+        kl_target: KL divergence of one update that the adaptive coefficient aims at, in
+            nats over all d parameters; None for ``KL_TARGET_PER_PARAMETER`` times d.
+        kl_coeff: Initial coefficient of the KL penalty.
+        clip_param: Clipping range of PPO's probability ratio.
+        entropy_coeff: Weight of the entropy bonus.
+        hidden_sizes: Hidden layers of the policy (and of the value baseline), tanh.
+        critic: Where the advantages come from. ``none``: reward of the real episode minus a
+            value baseline V(Λ), algorithm 1 taken literally (`PAPER_FIELDS` suit it).
+            ``outcomes``: an `OutcomeCritic`, fitted to the real episodes, predicts the
+            outcomes of many imagined increments, and the known reward is applied to them.
+
+            The fields below concern ``outcomes`` only.
+        critic_memory: Stages after which the weight of a stage in the critic has fallen to
+            1/e; None for ``MIN_MEMORY_STAGES``, or more when there are few particles.
+        critic_ridge: Ridge penalty of the critic, in episodes.
+        imagined_states: Profiles (of particles) that increments are imagined from in each
+            stage, at most.
+        imagined_increments: Increments imagined in each stage, over all these profiles; at
+            least twice ``imagined_states``.
+        imagined_noise: Residuals that the expected reward is averaged over.
+        increment_cost: Reward charged for the square of each parameter's action. Without
+            it, parameters that no target depends on drift at full speed with the critic's
+            errors, and the profile does not come to rest.
+    """
+
+    max_increment: float = 0.1
+    initial_std: float = 0.4
+    min_std: float = 0.2
+    learning_rate: float = 3e-3
+    num_epochs: int = 5
+    kl_target: float | None = None
+    kl_coeff: float = 0.2
+    clip_param: float = 0.2
+    entropy_coeff: float = 0.0
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    critic: Literal["none", "outcomes"] = "outcomes"
+    critic_memory: float | None = None
+    critic_ridge: float = 1.0
+    imagined_states: int = 64
+    imagined_increments: int = 1024
+    imagined_noise: int = 32
+    increment_cost: float = 5e-4
+
+    def __post_init__(self) -> None:
+        for name in (
+            "max_increment",
+            "initial_std",
+            "learning_rate",
+            "kl_target",
+            "clip_param",
+            "critic_memory",
+            "critic_ridge",
+        ):
+            value = getattr(self, name)
+            if value is None and name in ("kl_target", "critic_memory"):
+                continue
+            self._require(name, _is_number(value) and value > 0, "numbers > 0")
+        for name in ("min_std", "kl_coeff", "entropy_coeff", "increment_cost"):
+            value = getattr(self, name)
+            self._require(name, _is_number(value) and value >= 0, "numbers >= 0")
+        for name, least in (
+            ("num_epochs", 1),
+            ("imagined_states", 1),
+            ("imagined_increments", 2 * self.imagined_states),
+            ("imagined_noise", 1),
+        ):
+            value = getattr(self, name)
+            self._require(
+                name, isinstance(value, int) and value >= least, f"integers from {least}"
+            )
+        self._require("max_increment", self.max_increment <= 1, "numbers in (0, 1]")
+        self._require("min_std", self.min_std <= self.initial_std, "numbers up to initial_std")
+        self._require("critic", self.critic in ("none", "outcomes"), "'none' or 'outcomes'")
+        sizes = self.hidden_sizes
+        self._require(
+            "hidden_sizes",
+            isinstance(sizes, (list, tuple)) and all(isinstance(s, int) and s > 0 for s in sizes),
+            "a list of positive integers",
+        )
+        # A list (from YAML) is as good as a tuple, but cannot be hashed.
+        object.__setattr__(self, "hidden_sizes", tuple(sizes))
+
+    def _require(self, name: str, condition: bool, allowed: str) -> None:
+        require(condition, f"calibrator field {name}", getattr(self, name), allowed)
+
+    def kl_target_of(self, dim: int) -> float:
+        """KL target of d = ``dim`` parameters, in nats."""
+        return KL_TARGET_PER_PARAMETER * dim if self.kl_target is None else self.kl_target
+
+    def critic_memory_of(self, dim: int, num_particles: int) -> float:
+        """Memory of the critic, in stages."""
+        if self.critic_memory is not None:
+            return self.critic_memory
+        needed = MIN_MEMORY_EPISODES_PER_PARAMETER * dim / num_particles
+        return max(MIN_MEMORY_STAGES, needed)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

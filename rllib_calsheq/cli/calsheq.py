@@ -1,0 +1,144 @@
+"""The `calsheq` command: make targets, evaluate a run, draw its pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from rllib_calsheq.cli.messages import fail, quieten
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the `calsheq` command; returns its exit code."""
+    args = _parser().parse_args(argv)
+    quieten()
+    try:
+        return int(args.function(args))
+    except ValueError as error:
+        return fail(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="calsheq", description="Calibrate multi-agent simulations while their agents learn."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    targets = commands.add_parser("targets", help="targets from a table of transactions")
+    targets.add_argument("file", metavar="FILE.csv", help="the transactions, one a row")
+    targets.add_argument("--seller", required=True, metavar="COL", help="column of the seller")
+    targets.add_argument("--quantity", required=True, metavar="COL", help="column of the quantity")
+    targets.add_argument("--merchant", required=True, metavar="NAME", help="the seller to match")
+    targets.add_argument("--num-merchants", type=int, metavar="N", help="merchants in the market")
+    targets.add_argument(
+        "--share-by", choices=("quantity", "count"), default="quantity",
+        help="whether shares count traded quantity or transactions (default: quantity)",
+    )  # fmt: skip
+    targets.add_argument(
+        "--require", action="append", default=[], metavar="COL",
+        help="leave out rows in which this column is missing (may be given several times)",
+    )  # fmt: skip
+    targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
+    targets.add_argument("-o", "--output", metavar="FILE.yaml", help="target file (default: print it)")
+    targets.set_defaults(function=_targets)
+
+    hidden = commands.add_parser("hidden-targets", help="targets from a hidden profile of the market")
+    hidden.add_argument("--setting", type=int, default=3, help="setting 1 to 5 (default: 3)")
+    hidden.add_argument("--profile", default="small", help="name of the hidden profile (default: small)")
+    hidden.add_argument("--stages", type=int, default=200, help="training stages (default: 200)")
+    hidden.add_argument("--episodes", type=int, default=1024, help="recorded episodes (default: 1024)")
+    hidden.add_argument("--seed", type=int, default=0)
+    hidden.add_argument("-o", "--output", metavar="FILE.yaml", required=True, help="target file")
+    hidden.set_defaults(function=_hidden_targets)
+
+    plot = commands.add_parser("plot", help="draw the pictures of a run")
+    plot.add_argument("run", metavar="RUN", help="folder of the run or of a trial")
+    plot.add_argument("-o", "--output", metavar="FOLDER", help="where to put them (default: the run's)")
+    plot.set_defaults(function=_plot)
+
+    evaluate = commands.add_parser("evaluate", help="outcomes against targets at the calibrated profile")
+    evaluate.add_argument("run", metavar="RUN_OR_CHECKPOINT")
+    evaluate.add_argument("--episodes", type=int, default=512, help="fresh episodes (default: 512)")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.set_defaults(function=_evaluate)
+    return parser
+
+
+def _targets(args: argparse.Namespace) -> int:
+    from rllib_calsheq.data import read_transactions, targets_from_transactions
+    from rllib_calsheq.target_files import TargetFile
+
+    found = targets_from_transactions(
+        read_transactions(args.file),
+        seller=args.seller,
+        quantity=args.quantity,
+        merchant=args.merchant,
+        num_merchants=args.num_merchants,
+        share_by=args.share_by,
+        require=args.require,
+        supertype_2=args.supertype_2,
+    )
+    found["source"] = {"file": Path(args.file).name, **found.get("source", {})}
+    target_file = TargetFile.load(found)
+    if args.output:
+        target_file.save(args.output)
+        print(f"wrote {args.output}: {len(target_file.targets)} targets")
+    else:
+        print(yaml.safe_dump(target_file.to_mapping(), sort_keys=False, default_flow_style=None))
+    return 0
+
+
+def _hidden_targets(args: argparse.Namespace) -> int:
+    from rllib_calsheq.configuration import require
+    from rllib_calsheq.settings import SETTINGS, hidden_profile
+
+    require(args.setting in SETTINGS, "--setting", args.setting, str(list(SETTINGS)))
+    profile = hidden_profile(args.profile)
+
+    from rllib_calsheq.hidden_targets import make_hidden_targets
+
+    setting = SETTINGS[args.setting]
+    target_file = make_hidden_targets(
+        "rllib_calsheq.envs.MarketEnv",
+        {"num_merchants": setting.num_merchants},
+        profile,
+        setting.outcomes,
+        stages=args.stages,
+        episodes=args.episodes,
+        seed=args.seed,
+        progress=lambda line: print(line, flush=True),
+    )
+    command = (
+        f"calsheq hidden-targets --setting {args.setting} --profile {args.profile} "
+        f"--stages {args.stages} --episodes {args.episodes} --seed {args.seed}"
+    )
+    target_file.save(args.output, header=f"Made by: {command}")
+    print(f"wrote {args.output}: ceiling {target_file.ceiling:.3f}, start {target_file.reward_start:.3f}")
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from rllib_calsheq.plots import draw_trial
+    from rllib_calsheq.runs import find_trials
+
+    trials = find_trials(args.run)
+    for trial in trials:
+        folder = None
+        if args.output:
+            folder = Path(args.output) / (trial.name if len(trials) > 1 else "")
+        for picture in draw_trial(trial, folder):
+            print(f"drew {picture}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from rllib_calsheq.cli.reports import print_evaluation
+
+    return print_evaluation(args.run, episodes=args.episodes, as_json=args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The `rllib` command: run experiment files with Tune, evaluate checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.cli.messages import fail, quieten
+
+DEFAULT_STORAGE = "~/ray_results"
+#: Longest name of a trial's folder.
+MAX_NAME_LENGTH = 100
+#: Seconds between snapshots of an experiment's state: what a kill can cost at most.
+SNAPSHOT_EVERY_S = "5"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the `rllib` command; returns its exit code."""
+    args = _parser().parse_args(argv)
+    if not getattr(args, "verbose", False):
+        quieten()
+    try:
+        if args.command == "evaluate":
+            from rllib_calsheq.cli.reports import print_evaluation
+
+            return print_evaluation(args.checkpoint, episodes=args.episodes, as_json=args.json)
+        file = args.file_flag or (args.words[-1] if args.words else None)
+        if file is None or (args.words and args.words[:-1] not in ([], ["file"])):
+            return fail("give one experiment file: rllib train -f FILE or rllib train file FILE")
+        return train(args, file)
+    except ValueError as error:
+        return fail(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rllib", description="Train and evaluate RLlib algorithms.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("train", help="run the experiments of a YAML file")
+    run.add_argument("words", nargs="*", metavar="[file] FILE", help="the experiment file")
+    run.add_argument("-f", "--file", dest="file_flag", metavar="FILE", help="the experiment file")
+    run.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="PATH.TO.KEY=VALUE",
+        help="override a key of the experiment, e.g. --set config.num_particles=32",
+    )  # fmt: skip
+    run.add_argument("--name", help="name of the run's folder (default: the experiment's name)")
+    run.add_argument("--storage-path", help=f"folder of all runs (default: {DEFAULT_STORAGE})")
+    run.add_argument("--num-samples", type=int, help="how often to run the whole grid")
+    run.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoints of the run of this name"
+    )
+    run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
+    evaluate = commands.add_parser("evaluate", help="evaluate a CALSHEQ checkpoint or run")
+    evaluate.add_argument("checkpoint", help="folder of the checkpoint, or of the run")
+    evaluate.add_argument("--episodes", type=int, default=512, help="fresh episodes (default: 512)")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def train(args: argparse.Namespace, file: str) -> int:
+    """Checks and runs all experiments of a file."""
+    from rllib_calsheq.cli.experiment_files import load_experiments
+
+    experiments = load_experiments(file, args.overrides)
+    if args.num_samples is not None and args.num_samples < 1:
+        raise ValueError(f"--num-samples is {args.num_samples}; allowed: integers from 1")
+    for experiment in experiments:
+        if experiment.is_calsheq:
+            check(experiment)
+    codes = [_run(experiment, args) for experiment in experiments]
+    return max(codes)
+
+
+def check(experiment: Any) -> None:
+    """Builds and checks every configuration of an experiment's grid.
+
+    Raises:
+        ValueError: If one of them cannot run.
+    """
+    from rllib_calsheq.algorithm import CALSHEQConfig
+    from rllib_calsheq.cli.experiment_files import variants
+
+    for variant in variants(experiment.config):
+        CALSHEQConfig().update_from_dict(variant).validate()
+
+
+def _run(experiment: Any, args: argparse.Namespace) -> int:
+    """Runs one experiment to its end; returns 0 if no trial failed."""
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SNAPSHOT_EVERY_S)
+    import ray
+    from ray import tune
+
+    from rllib_calsheq.cli.table import LiveTable
+
+    storage = Path(args.storage_path or experiment.storage_path or DEFAULT_STORAGE).expanduser()
+    name = args.name or experiment.name
+    folder = storage.resolve() / name
+    stages = experiment.stop.get("training_iteration")
+    callbacks = [LiveTable(stages)] if experiment.is_calsheq else []
+    trainable = _trainable(experiment)
+    if not ray.is_initialized():
+        # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
+        ray.init(log_to_driver=args.verbose or not experiment.is_calsheq)
+    if args.resume and (folder / "tuner.pkl").is_file():
+        print(f"resuming {folder}", flush=True)
+        tuner = tune.Tuner.restore(
+            str(folder), trainable, resume_errored=True, param_space=experiment.config
+        )
+        # The snapshot holds the callbacks of the run that stopped.
+        tuner._local_tuner._run_config.callbacks = callbacks
+    else:
+        if (folder / "tuner.pkl").is_file():
+            raise ValueError(
+                f"there is a run at {folder} already: go on with it (--resume), or give another "
+                "--name or --storage-path"
+            )
+        print(f"running {experiment.name}: results in {folder}", flush=True)
+        tuner = tune.Tuner(
+            trainable,
+            param_space=experiment.config,
+            tune_config=tune.TuneConfig(
+                num_samples=args.num_samples or experiment.num_samples,
+                trial_name_creator=trial_name,
+                trial_dirname_creator=trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(storage.resolve()),
+                stop=experiment.stop,
+                checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint),
+                callbacks=callbacks,
+                verbose=0 if experiment.is_calsheq else 1,
+            ),
+        )
+    results = tuner.fit()
+    return _report(experiment, folder, results)
+
+
+def trial_name(trial: Any) -> str:
+    """Name of a trial and its folder: its number, and what the grid varies."""
+    number = trial.trial_id.rpartition("_")[2]
+    varied = "".join(
+        f"_{key.rpartition('/')[2]}={value}"
+        for key, value in sorted(trial.evaluated_params.items())
+        if isinstance(value, (int, float, str))
+    )
+    return f"trial_{number}{varied}"[:MAX_NAME_LENGTH]
+
+
+def _trainable(experiment: Any) -> Any:
+    if experiment.is_calsheq:
+        from rllib_calsheq.algorithm import CALSHEQ
+
+        return CALSHEQ
+    return experiment.run
+
+
+def _report(experiment: Any, folder: Path, results: Any) -> int:
+    """Draws the pictures, prints the evaluation, and says which trials failed and why."""
+    if experiment.is_calsheq:
+        from rllib_calsheq.cli.reports import finish_run
+
+        finish_run(folder, evaluate=len(results) == 1)
+    failed = [result for result in results if result.error is not None]
+    for result in failed:
+        last_line = str(result.error).strip().splitlines()[-1]
+        fail(f"trial {Path(result.path).name} stopped: {last_line}")
+    print(f"results in {folder}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""Judging a calibration: fresh episodes at the calibrated profile Λ̂ with the frozen policy.
+
+r(Λ) is the mean of r_cal over single episodes at the profile Λ. The *recovered fraction* is
+(r(Λ̂) − r(Λ_0)) / (ceiling − r(Λ_0)): 1 where Λ̂ fits as well as the profile that the targets
+were made from.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+from rllib_calsheq.calibration import Calibration
+from rllib_calsheq.particles import SupertypeTable, merge_reports
+from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.targets import TargetSet, pool
+
+MODULE_PATH = Path("learner_group") / "learner" / "rl_module"
+#: Added to the run's seed, so that evaluation episodes are none that the run has seen.
+EVALUATION_SEED_OFFSET = 1_000_003
+DEFAULT_EPISODES = 512
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Outcomes of fresh episodes at one profile.
+
+    Attributes:
+        outcomes: Mean outcome vector (N,).
+        stderr: Standard error of each, (N,).
+        reward: Mean of r_cal over the episodes.
+        reward_stderr: Standard error of it.
+    """
+
+    outcomes: FloatArray
+    stderr: FloatArray
+    reward: float
+    reward_stderr: float
+
+
+def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measurement:
+    """Means and standard errors of outcome vectors (E, N) of single episodes."""
+    happened = np.maximum((~np.isnan(outcomes)).sum(axis=0), 1)
+    mean = pool(outcomes)
+    deviation = np.sqrt(pool((outcomes - mean) ** 2))
+    rewards = targets.reward(outcomes)
+    return Measurement(
+        outcomes=mean,
+        stderr=deviation / np.sqrt(happened),
+        reward=float(rewards.mean()),
+        reward_stderr=float(rewards.std() / np.sqrt(len(rewards))),
+    )
+
+
+class FrozenRun:
+    """A checkpoint's shared policy and calibration, without Ray actors.
+
+    Args:
+        checkpoint: Folder of an algorithm checkpoint.
+
+    Raises:
+        ValueError: If the folder is no checkpoint of a CALSHEQ run.
+    """
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        self.path = Path(checkpoint)
+        with open(self.path / "class_and_ctor_args.pkl", "rb") as file:
+            saved = pickle.load(file)
+        state = saved["ctor_args_and_kwargs"][0][0]
+        if not issubclass(state.get("class", object), CALSHEQConfig):
+            raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
+        self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
+        self.config.num_env_runners = 0
+        self.config.validate()
+        self.calibration: Calibration = self.config.build_calibration()
+        with open(self.path / "calibration" / "state.pkl", "rb") as file:
+            self.calibration.load_state_dict(pickle.load(file))
+        self.targets = self.calibration.targets
+        self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
+        self._runner.module[SHARED_POLICY].restore_from_path(self.path / MODULE_PATH / SHARED_POLICY)
+
+    def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
+        """Outcome vectors (episodes, N) at a profile (d,) in natural units."""
+        from rllib_calsheq.callbacks.calibration import STAGE_REPORTS
+
+        found: list[FloatArray] = []
+        batch = self.config.num_particles
+        for k, first in enumerate(range(0, episodes, batch)):
+            count = min(batch, episodes - first)
+            table = SupertypeTable(
+                stage=k,
+                profiles=np.tile(np.asarray(profile, dtype=float), (count, 1)),
+                workers=np.zeros(count, dtype=np.intp),
+                seed=seed,
+            )
+            self._runner.set_supertypes(table)
+            self._runner.sample()
+            metrics = self._runner.get_metrics()
+            reports = metrics[STAGE_REPORTS]
+            reports = reports.peek() if hasattr(reports, "peek") else reports
+            found.append(merge_reports(reports, k, count)[1])
+        return np.concatenate(found)
+
+    def measure(self, profile: npt.ArrayLike, episodes: int, seed: int) -> Measurement:
+        """Outcomes and reward at a profile (d,) in natural units."""
+        return summarise(self.sample(profile, episodes, seed), self.targets)
+
+
+def evaluate(
+    checkpoint: str | Path, episodes: int = DEFAULT_EPISODES, seed: int | None = None
+) -> dict[str, Any]:
+    """Evaluates a checkpoint at its calibrated profile Λ̂.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        episodes: Fresh episodes at each profile that is measured.
+        seed: Seed of the episodes; derived from the run's own when None.
+
+    Returns:
+        ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
+        ``reward_start`` r(Λ_0), ``ceiling``, ``recovered_fraction`` (None where the ceiling is
+        not known) and ``outcomes``: a list of ``name``, ``value``, ``stderr``, ``target``,
+        ``scale``. r(Λ_0) is the target file's, measured with a policy trained at Λ_0; where it
+        has none, it is measured with this policy.
+    """
+    run = FrozenRun(checkpoint)
+    seed = int(run.config.seed or 0) + EVALUATION_SEED_OFFSET if seed is None else seed
+    profile = run.calibration.calibrated_profile()
+    fitted = run.measure(profile, episodes, seed)
+    known = run.config.target_file()
+    if known.reward_start is not None:
+        start = known.reward_start
+    else:
+        start = run.measure(run.calibration.space.start, episodes, seed).reward
+    recovered = None
+    if known.ceiling is not None and known.ceiling > start:
+        recovered = (fitted.reward - start) / (known.ceiling - start)
+    return {
+        "checkpoint": str(run.path),
+        "stage": run.calibration.stage - 1,
+        "episodes": episodes,
+        "profile": run.calibration.space.to_mapping(profile),
+        "reward": fitted.reward,
+        "reward_stderr": fitted.reward_stderr,
+        "reward_start": start,
+        "ceiling": known.ceiling,
+        "recovered_fraction": recovered,
+        "outcomes": [
+            {
+                "name": target.outcome,
+                "value": float(fitted.outcomes[i]),
+                "stderr": float(fitted.stderr[i]),
+                "target": target.value,
+                "scale": target.scale,
+            }
+            for i, target in zip(run.targets.index, run.targets.targets, strict=True)
+        ],
+    }
+
+
+def distance_to(profile: Mapping[str, float], hidden: Mapping[str, float]) -> float:
+    """Root mean square distance between two profiles with the same names."""
+    return float(np.sqrt(np.mean([(profile[k] - hidden[k]) ** 2 for k in hidden])))

@@ -1,0 +1,85 @@
+"""Finding runs and checkpoints on disk, and reading a run's history."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+#: Files that mark a trial's folder and a checkpoint's.
+TRIAL_FILE = "result.json"
+CHECKPOINT_FILE = "rllib_checkpoint.json"
+CHECKPOINT_METADATA = ("metadata.json", CHECKPOINT_FILE)
+
+
+def find_trials(path: str | Path) -> list[Path]:
+    """Trial folders at or below a run's folder, by name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise ValueError(f"there is nothing at {root}")
+    if (root / TRIAL_FILE).is_file():
+        return [root]
+    trials = sorted(p.parent for p in root.glob(f"*/{TRIAL_FILE}"))
+    if not trials:
+        raise ValueError(
+            f"{root} is no run: neither it nor a folder in it has a {TRIAL_FILE}. Give the folder "
+            "that `rllib train` printed"
+        )
+    return trials
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint of an algorithm."""
+    return any((path / name).is_file() for name in CHECKPOINT_METADATA)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint at ``path``, or the last one of the run (of one trial) that it is.
+
+    Raises:
+        ValueError: If there is none, or the run has several trials.
+    """
+    root = Path(path).expanduser()
+    if is_checkpoint(root):
+        return root
+    trials = find_trials(root)
+    if len(trials) > 1:
+        raise ValueError(
+            f"{root} has {len(trials)} trials; give one of them: {[t.name for t in trials]}"
+        )
+    checkpoints = [p for p in sorted(trials[0].glob("checkpoint_*")) if is_checkpoint(p)]
+    if not checkpoints:
+        raise ValueError(
+            f"{trials[0]} has no checkpoint: let the run go on to its first one "
+            "(checkpoint_config.checkpoint_frequency in the experiment's file)"
+        )
+    return checkpoints[-1]
+
+
+def read_history(trial: Path) -> pd.DataFrame:
+    """One row a training iteration, nested numbers as columns ``calibration/outcomes/...``.
+
+    Iterations that were run again after a restart count once, in their last form.
+
+    Raises:
+        ValueError: If the trial has no result yet.
+    """
+    rows = []
+    with open(trial / TRIAL_FILE, encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                # The last line of a run that was killed while it wrote.
+                continue
+    if not rows:
+        raise ValueError(f"{trial} has no results yet")
+    history = pd.json_normalize(rows, sep="/")
+    return history.drop_duplicates("training_iteration", keep="last").sort_values(
+        "training_iteration", ignore_index=True
+    )
