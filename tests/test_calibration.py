@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+
+from rllib_calsheq.calibration import MAX_EMPTY_STAGES, Calibration, NoOutcomesError
+from rllib_calsheq.calibrators.base import Calibrator
+from rllib_calsheq.particles import StageReport
+from rllib_calsheq.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.targets import Outcome, TargetSet
+from rllib_calsheq.timescales import LearningRate
+
+SPACE = SupertypeSpace((Parameter("x", "s", 0, 10), Parameter("y", "s", 0, 10)))
+OUTCOMES = (Outcome("s.x", 1.0), Outcome("s.y", 1.0))
+
+
+class Walker(Calibrator):
+    """Moves every particle up by 0.01 a stage and remembers what it was told."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.told = []
+        self.rates = []
+
+    def set_learning_rate(self, rate):
+        self.rates.append(rate)
+
+    def _propose(self):
+        return self.profiles + 0.01
+
+    def _learn(self, particles, rewards, outcomes):
+        self.told.append((particles, rewards, outcomes))
+        return {"loss": 1.5}
+
+
+def make(num_particles=4, num_workers=2, window=3):
+    targets = TargetSet.from_mapping({"s.x": 5.0}, OUTCOMES)
+    calibrator = Walker(np.full(2, 0.5), num_particles, targets, 0)
+    return Calibration(
+        space=SPACE,
+        targets=targets,
+        calibrator=calibrator,
+        lr_shared=LearningRate(),
+        lr_cal=LearningRate(initial=1e-2, exponent=0.9, offset=10),
+        num_workers=num_workers,
+        profile_window=window,
+    )
+
+
+def answer(table, worker, values=None):
+    particles = table.particles_of(worker)
+    outcomes = table.profiles[particles] if values is None else np.array(values, dtype=float)
+    return StageReport(table.stage, worker, particles, outcomes)
+
+
+def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
+    calibration = make()
+    table = calibration.begin_stage()
+    assert table.stage == 1
+    np.testing.assert_allclose(table.profiles, 5.1)
+    metrics = calibration.end_stage([answer(table, 2), answer(table, 1)])
+    particles, rewards, _ = calibration.calibrator.told[0]
+    assert particles.tolist() == [0, 1, 2, 3]
+    # A miss of 0.1 scales gives 1 / 1.1.
+    np.testing.assert_allclose(rewards, 1 / 1.1)
+    assert metrics["reward_mean"] == pytest.approx(1 / 1.1)
+    assert metrics["worst_target"] == "s.x"
+    assert metrics["profile"]["s.y"]["mean"] == pytest.approx(5.1)
+    assert metrics["calibrator"] == {"loss": 1.5}
+
+
+def test_missing_particles_are_masked_and_keep_their_profile():
+    calibration = make()
+    table = calibration.begin_stage()
+    metrics = calibration.end_stage([answer(table, 1)])
+    assert calibration.calibrator.told[0][0].tolist() == [0, 1]
+    assert metrics["num_particles"] == 2
+    np.testing.assert_allclose(calibration.begin_stage().profiles, 5.2)
+
+
+def test_pooled_reward_is_that_of_mean_outcomes():
+    calibration = make(num_particles=2, num_workers=0)
+    table = calibration.begin_stage()
+    metrics = calibration.end_stage([answer(table, 0, [[4.0, 0], [6.0, 0]])])
+    assert metrics["reward_mean"] == pytest.approx(0.5)
+    assert metrics["reward_pooled"] == 1.0
+    assert metrics["outcomes"]["s.x"] == {"mean": 5.0, "std": 1.0}
+
+
+def test_rates_follow_the_schedule_by_stage():
+    calibration = make()
+    for _ in range(3):
+        calibration.end_stage([answer(calibration.begin_stage(), w) for w in (1, 2)])
+    expected = [calibration.lr_cal.at(m) for m in range(3)]
+    assert calibration.calibrator.rates == expected
+
+
+def test_calibrated_profile_is_the_mean_of_the_last_stages():
+    calibration = make(window=2)
+    for _ in range(4):
+        table = calibration.begin_stage()
+        calibration.end_stage([answer(table, w) for w in (1, 2)])
+    # Stages 3 and 4 of 0.5 + 0.01 m, in natural units.
+    np.testing.assert_allclose(calibration.calibrated_profile(), 5.35)
+
+
+def test_silence_stops_the_run_with_a_clear_error():
+    calibration = make()
+    for _ in range(MAX_EMPTY_STAGES - 1):
+        calibration.begin_stage()
+        assert calibration.end_stage([])["num_particles"] == 0
+    calibration.begin_stage()
+    with pytest.raises(NoOutcomesError, match="no env runner has reported"):
+        calibration.end_stage([])
+
+
+def test_state_goes_on_in_the_middle_of_a_stage():
+    first = make()
+    for _ in range(2):
+        first.end_stage([answer(first.begin_stage(), w) for w in (1, 2)])
+    pending = first.begin_stage()
+    second = make()
+    second.load_state_dict(first.state_dict())
+    again = second.begin_stage()
+    assert again.stage == pending.stage == 3
+    np.testing.assert_array_equal(again.profiles, pending.profiles)
+    second.end_stage([answer(again, 1)])
+    np.testing.assert_array_equal(
+        second.calibrated_profile(), SPACE.from_unit(0.5 + 0.01 * np.full(2, 2.0))
+    )
+
+
+def test_state_of_other_parameters_is_refused():
+    calibration = make()
+    state = calibration.state_dict() | {"parameters": ["s.x", "s.z"]}
+    with pytest.raises(ValueError, match="parameters are not those of this run"):
+        calibration.load_state_dict(state)
