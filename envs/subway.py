@@ -97,6 +97,8 @@ class ArraySubway:
     def reset(self, profiles: npt.ArrayLike, seeds: Sequence[int]) -> npt.NDArray[np.float32]:
         """Draws every inhabitant's distance; observations are (distance, day / T)."""
         profiles = self.supertype_space.validate(profiles)
+        if profiles.shape != (len(seeds), len(self.supertype_space)):
+            raise ValueError(f"{len(seeds)} seeds need as many profiles, not shape {profiles.shape}")
         rngs = [np.random.default_rng(seed) for seed in seeds]
         spread = self.config.distance_spread
         shocks = np.stack([rng.standard_normal(len(self._group)) for rng in rngs])
@@ -110,6 +112,10 @@ class ArraySubway:
     def step(self, actions: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """One day: actions (E, n) of 0 (car) or 1 (subway); the reward is minus the time."""
         cfg = self.config
+        if self._t >= cfg.episode_length:
+            raise RuntimeError("the episodes are over: call reset() before step()")
+        if not np.isin(actions, (0, SUBWAY)).all():
+            raise ValueError("an action is neither 0 (car) nor 1 (subway)")
         rides = np.asarray(actions) == SUBWAY
         drivers = 1.0 - rides.mean(axis=1, keepdims=True)
         pace = cfg.car_pace * np.exp(self._noise[:, self._t, None]) * (1 + cfg.congestion * drivers)

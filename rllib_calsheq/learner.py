@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
+from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_calsheq.seeding import numpy_stream
 
@@ -65,12 +66,15 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a state from `get_state`, older weights included.
 
-        RLlib keeps its own weights when the given ones carry an older sequence number, so
-        that going back to a checkpoint would silently do nothing: 0 forces the update.
+        Learners and env runners ignore weights with a sequence number that is not above their
+        own, so that going back to a checkpoint would silently do nothing: 0 forces the update
+        here, and a number above all that were sent makes the env runners take it.
         """
         state = dict(state)
         coefficients = state.pop(KL_COEFFICIENTS, {})
-        Learner.set_state(self, state | {"weights_seq_no": 0})
+        newest = max(self._weights_seq_no, int(state.get(WEIGHTS_SEQ_NO, 0)))
+        Learner.set_state(self, state | {WEIGHTS_SEQ_NO: 0})
+        self._weights_seq_no = newest + 1
         for mid, value in coefficients.items():
             with torch.no_grad():
                 self.curr_kl_coeffs_per_module[mid].fill_(value)

@@ -156,6 +156,7 @@ class ArrayMarket:
 
         Raises:
             RuntimeError: If the episodes are over.
+            ValueError: If the actions have another shape or one of them is NaN.
         """
         cfg = self.config
         if self._t >= cfg.episode_length:
@@ -165,6 +166,8 @@ class ArrayMarket:
             raise ValueError(
                 f"actions must have shape {self._half_spreads.shape}, but have {unit.shape}"
             )
+        if np.isnan(unit).any():
+            raise ValueError("an action is NaN: the policy that gave it has diverged")
         self._half_spreads = unit * cfg.max_half_spread
         quoting = unit < 1.0
 

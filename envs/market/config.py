@@ -18,6 +18,8 @@ SUPERTYPE_2 = "supertype_2"
 
 #: Scale of a miss in market share: a miss of five points halves the fit.
 SHARE_SCALE = 0.05
+#: Largest half-spread / temperature of the logit rule: exp() of more overflows single precision.
+MAX_CHOICE_EXPONENT = 80.0
 #: Scale of a miss in a percentile of the transaction quantities, in lots.
 PERCENTILE_SCALE = 5.0
 
@@ -128,10 +130,27 @@ class MarketConfig:
             "'quantity' or 'count'",
         )
         require(
-            len(self.percentiles) > 0 and all(0 <= p <= 100 for p in self.percentiles),
+            isinstance(self.outside_option, bool),
+            "market field outside_option",
+            self.outside_option,
+            "true or false",
+        )
+        require(
+            isinstance(self.percentiles, (list, tuple))
+            and len(self.percentiles) > 0
+            and all(_is_number(p) and 0 <= p <= 100 for p in self.percentiles)
+            and len(set(self.percentiles)) == len(self.percentiles),
             "market field percentiles",
             self.percentiles,
-            "a list of numbers in [0, 100]",
+            "a list of different numbers in [0, 100]",
+        )
+        steepest = max(self.max_half_spread, self.reservation_half_spread) / self.choice_temperature
+        require(
+            steepest <= MAX_CHOICE_EXPONENT,
+            "market field choice_temperature",
+            self.choice_temperature,
+            f"at least the widest half-spread / {MAX_CHOICE_EXPONENT:g}; below that use "
+            "choice_rule: best_price, its limit",
         )
         if self.cluster_quantities is not None:
             self._check_quantities(self.cluster_quantities)
@@ -140,13 +159,16 @@ class MarketConfig:
 
     def _check_quantities(self, tables: Sequence[Sequence[Sequence[float]]]) -> None:
         require(
-            len(tables) == self.num_clusters,
-            "the length of market field cluster_quantities",
-            len(tables),
+            isinstance(tables, (list, tuple)) and len(tables) == self.num_clusters,
+            "market field cluster_quantities",
+            tables,
             f"num_clusters = {self.num_clusters} lists of [quantity, weight] pairs",
         )
         for k, table in enumerate(tables, start=1):
-            pairs = np.asarray(table, dtype=np.float64)
+            try:
+                pairs = np.asarray(table, dtype=np.float64)
+            except (TypeError, ValueError):
+                pairs = np.empty(0)
             require(
                 pairs.ndim == 2
                 and pairs.shape[1] == 2
@@ -196,9 +218,9 @@ class MarketConfig:
             )
             found.extend(
                 Outcome(
-                    f"{s}.quantity_p{p}",
+                    f"{s}.quantity_p{p:g}",
                     PERCENTILE_SCALE * self.lot_size,
-                    f"{p} % percentile of the quantities of its transactions",
+                    f"{p:g} % percentile of the quantities of its transactions",
                 )
                 for p in self.percentiles
             )

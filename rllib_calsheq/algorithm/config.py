@@ -128,7 +128,11 @@ class CALSHEQConfig(PPOConfig):
             name = self._translate_special_keys(key, warn_deprecated=False)
             if key not in OTHER_KEYS and not key.startswith("_") and not hasattr(self, name):
                 raise ValueError(unknown_key_message("the CALSHEQ configuration", key, allowed))
-        super().update_from_dict(dict(config_dict))
+        rest = dict(config_dict)
+        # RLlib reads this key as a whole; here it changes single fields of the network.
+        model_config = rest.pop("model_config", None) or {}
+        super().update_from_dict(rest)
+        self._model_config = {**self._model_config, **model_config}
         return self
 
     # --- derived ----------------------------------------------------------------------
@@ -322,6 +326,8 @@ class CALSHEQConfig(PPOConfig):
         fixed_length = problem.episode_length is not None
         slots = min(per_runner, MAX_EPISODE_SLOTS) if fixed_length else 1
         self.num_envs_per_env_runner = 1 if arrays else slots
+        if not isinstance(problem.action_space, gym.spaces.Box):
+            self._model_config = {**self._model_config, "free_log_std": False}
         self.lr = self.learning_rates()[0].initial
         # Only compared with the minibatch size: agent steps of a stage.
         steps = (problem.episode_length or 1) * problem.num_agents * self.num_particles

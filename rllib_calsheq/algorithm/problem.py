@@ -25,6 +25,7 @@ class CalibrationProblem:
         num_agents: n.
         episode_length: Steps T of every episode, or None where it varies.
         observation_space: Space of one agent's observation.
+        action_space: Space of one agent's action.
         has_array_form: Whether the environment's class has the fast form.
     """
 
@@ -33,6 +34,7 @@ class CalibrationProblem:
     num_agents: int
     episode_length: int | None
     observation_space: gym.Space
+    action_space: gym.Space
     has_array_form: bool
 
 
@@ -96,5 +98,6 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
         num_agents=len(agents),
         episode_length=getattr(instance, "episode_length", None),
         observation_space=instance.get_observation_space(agents[0]),
+        action_space=instance.get_action_space(agents[0]),
         has_array_form=hasattr(env_class, "array_form"),
     )

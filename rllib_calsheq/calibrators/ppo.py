@@ -34,10 +34,7 @@ from rllib_calsheq.targets import TargetSet
 WEIGHTS, PROPOSAL, IMAGINATION = 0, 1, 2
 #: The adaptive KL coefficient halves for as long as updates stay small, and would need as
 #: many stages to come back once they do not: it is kept above this.
-KL_COEFF_MIN = 0.02
-#: Observations span ± this: the profiles of one stage lie close together, and a policy that
-#: is to lead them all to one point must tell them apart.
-OBSERVATION_SCALE = 1.0
+KL_COEFF_MIN = 0.05
 #: What RLlib's learner reports of an update, and the name it is logged under here.
 LOGGED = {
     "mean_kl_loss": "kl",
@@ -114,9 +111,9 @@ class PPOCalibrator(Calibrator):
         chosen = rng.permutation(self.num_particles)[:S]
         profiles = np.repeat(self.profiles[chosen], A, axis=0)
         batch = self._sample(profiles, rng)
-        reward = self._critic.expected_reward(
-            self._apply(profiles, batch[Columns.ACTIONS]), cfg.imagined_noise, rng
-        )
+        moved = self._apply(profiles, batch[Columns.ACTIONS])
+        reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
+        reward -= cfg.spread_cost * np.square(moved - self.profiles.mean(axis=0)).sum(axis=1)
         reward -= cfg.increment_cost * np.square(batch[Columns.ACTIONS]).sum(axis=1)
         reward = reward.reshape(S, A)
         baseline = reward.mean(axis=1, keepdims=True)
@@ -177,7 +174,7 @@ class PPOCalibrator(Calibrator):
         self, profiles: FloatArray, rng: np.random.Generator
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Actions from profiles (M, d), as columns of RLlib's batch, M rows each."""
-        observations = (OBSERVATION_SCALE * (2.0 * profiles - 1.0)).astype(np.float32)
+        observations = (2.0 * profiles - 1.0).astype(np.float32)
         noise = torch.from_numpy(rng.standard_normal(profiles.shape).astype(np.float32))
         with torch.no_grad():
             inputs = self._module.forward_exploration(
@@ -239,13 +236,13 @@ class PPOCalibrator(Calibrator):
 
     def state_dict(self) -> dict[str, Any]:
         """Particles, pending proposal, learner with optimizer and KL coefficient, critic."""
-        # A copy: RLlib's arrays share memory with the live weights and moments.
-        learner = copy.deepcopy(self._learner.get_state())
+        learner = self._learner.get_state()
         # RLlib's running metrics: not needed to go on, and not plain data.
         learner.pop("metrics_logger", None)
         return super().state_dict() | {
             "pending": {name: column.copy() for name, column in self._pending.items()},
-            "learner": learner,
+            # A copy: RLlib's arrays share memory with the live weights and moments.
+            "learner": copy.deepcopy(learner),
             "critic": None if self._critic is None else self._critic.state_dict(),
         }
 

@@ -60,6 +60,10 @@ class PPOCalibratorConfig:
         increment_cost: Reward charged for the square of each parameter's action. Without
             it, parameters that no target depends on drift at full speed with the critic's
             errors, and the profile does not come to rest.
+        spread_cost: Reward charged for the squared distance (unit cube) of a new profile
+            from the mean of all particles. The calibrated profile is that mean, and where
+            different profiles fit equally well their mean need not: the particles should
+            settle on one of them.
     """
 
     max_increment: float = 0.1
@@ -79,6 +83,7 @@ class PPOCalibratorConfig:
     imagined_increments: int = 1024
     imagined_noise: int = 32
     increment_cost: float = 5e-4
+    spread_cost: float = 0.02
 
     def __post_init__(self) -> None:
         for name in (
@@ -94,7 +99,7 @@ class PPOCalibratorConfig:
             if value is None and name in ("kl_target", "critic_memory"):
                 continue
             self._require(name, _is_number(value) and value > 0, "numbers > 0")
-        for name in ("min_std", "kl_coeff", "entropy_coeff", "increment_cost"):
+        for name in ("min_std", "kl_coeff", "entropy_coeff", "increment_cost", "spread_cost"):
             value = getattr(self, name)
             self._require(name, _is_number(value) and value >= 0, "numbers >= 0")
         for name, least in (
@@ -104,9 +109,7 @@ class PPOCalibratorConfig:
             ("imagined_noise", 1),
         ):
             value = getattr(self, name)
-            self._require(
-                name, isinstance(value, int) and value >= least, f"integers from {least}"
-            )
+            self._require(name, isinstance(value, int) and value >= least, f"integers from {least}")
         self._require("max_increment", self.max_increment <= 1, "numbers in (0, 1]")
         self._require("min_std", self.min_std <= self.initial_std, "numbers up to initial_std")
         self._require("critic", self.critic in ("none", "outcomes"), "'none' or 'outcomes'")

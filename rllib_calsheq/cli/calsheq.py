@@ -41,6 +41,10 @@ def _parser() -> argparse.ArgumentParser:
         "--require", action="append", default=[], metavar="COL",
         help="leave out rows in which this column is missing (may be given several times)",
     )  # fmt: skip
+    targets.add_argument(
+        "--percentile-floor", type=float, default=0.05, metavar="F",
+        help="smallest scale of a percentile, as a fraction of its target (default: 0.05)",
+    )  # fmt: skip
     targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
     targets.add_argument("-o", "--output", metavar="FILE.yaml", help="target file (default: print it)")
     targets.set_defaults(function=_targets)
@@ -78,10 +82,11 @@ def _targets(args: argparse.Namespace) -> int:
         merchant=args.merchant,
         num_merchants=args.num_merchants,
         share_by=args.share_by,
-        require=args.require,
+        require=tuple(args.require),
         supertype_2=args.supertype_2,
+        percentile_floor=args.percentile_floor,
+        file=Path(args.file).name,
     )
-    found["source"] = {"file": Path(args.file).name, **found.get("source", {})}
     target_file = TargetFile.load(found)
     if args.output:
         target_file.save(args.output)

@@ -1,0 +1,300 @@
+"""Calibrators: contract of ask and tell, resume, and learning on problems of known optimum."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_calsheq.calibrators import make_calibrator
+from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic
+from rllib_calsheq.calibrators.ppo_config import PAPER_FIELDS, PPOCalibratorConfig
+from rllib_calsheq.targets import Outcome, TargetSet
+
+DIM = 23
+PARTICLES = 64
+#: Keyword arguments of the calibrators that every contract test runs on.
+VARIANTS = {
+    "fixed": {"name": "fixed"},
+    "paper": {"name": "ppo", **PAPER_FIELDS},
+    "outcomes": {"name": "ppo"},
+}
+
+
+def parameter_targets(optimum: np.ndarray) -> TargetSet:
+    """Outcomes are the parameters themselves: r_cal is 1 at ``optimum`` and only there."""
+    names = [f"parameter_{i}" for i in range(len(optimum))]
+    return TargetSet.from_mapping(
+        dict(zip(names, optimum.tolist(), strict=True)), [Outcome(n, scale=1.0) for n in names]
+    )
+
+
+def make(variant: dict, dim: int = 4, particles: int = 8, seed: int = 0, **more):
+    targets = parameter_targets(np.linspace(0.2, 0.9, dim))
+    arguments = {**variant, **more}
+    return make_calibrator(
+        start=np.full(dim, 0.5), num_particles=particles, targets=targets, seed=seed, **arguments
+    )
+
+
+def play(calibrator, stages: int, noise: float = 0.0) -> list[np.ndarray]:
+    """Runs stages of the identity environment and returns the profiles of each."""
+    history = []
+    for _ in range(stages):
+        profiles = calibrator.ask()
+        rng = np.random.default_rng([7, calibrator.stage])
+        outcomes = profiles + noise * rng.standard_normal(profiles.shape)
+        calibrator.tell(
+            np.arange(len(profiles)),
+            calibrator.targets.reward(outcomes),
+            outcomes,
+            calibrator.stage,
+        )
+        history.append(profiles)
+    return history
+
+
+@pytest.fixture(params=list(VARIANTS))
+def variant(request) -> dict:
+    return VARIANTS[request.param]
+
+
+class TestContract:
+    def test_profiles_stay_in_the_cube_and_move_by_bounded_increments(self, variant):
+        calibrator = make(variant, initial_std=3.0) if variant["name"] == "ppo" else make(variant)
+        before = calibrator.profiles
+        for after in play(calibrator, 6):
+            assert after.shape == (8, 4)
+            assert ((after >= 0) & (after <= 1)).all()
+            assert np.abs(after - before).max() <= 0.1 + 1e-9
+            before = after
+
+    def test_asked_again_before_tell_gives_the_same_profiles(self, variant):
+        calibrator = make(variant)
+        first = calibrator.ask()
+        first_again = calibrator.ask()
+        np.testing.assert_array_equal(first, first_again)
+        assert calibrator.stage == 1
+
+    def test_same_seed_same_run_other_seed_another(self, variant):
+        if variant["name"] == "fixed":
+            pytest.skip("draws nothing")
+        runs = [play(make(variant, seed=seed), 3)[-1] for seed in (0, 0, 1)]
+        np.testing.assert_array_equal(runs[0], runs[1])
+        assert not np.allclose(runs[0], runs[2])
+
+    def test_leaves_the_global_generators_alone(self, variant):
+        torch.manual_seed(5)
+        np.random.seed(5)  # noqa: NPY002 - the global state is what is tested
+        expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+        torch.manual_seed(5)
+        np.random.seed(5)  # noqa: NPY002
+        play(make(variant), 2)
+        torch.testing.assert_close(torch.rand(3), expected[0])
+        np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+
+    def test_does_not_depend_on_the_global_generators(self, variant):
+        runs = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            runs.append(play(make(variant), 3)[-1])
+        np.testing.assert_array_equal(runs[0], runs[1])
+
+    @pytest.mark.parametrize("pending", [False, True])
+    def test_resumes_bit_for_bit_from_a_pickled_state(self, variant, pending):
+        original = make(variant)
+        play(original, 4)
+        if pending:
+            original.ask()
+        saved = pickle.dumps(original.state_dict())
+        expected = play(original, 4)
+        resumed = make(variant, seed=3)
+        resumed.load_state_dict(pickle.loads(saved))
+        for one, other in zip(play(resumed, 4), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_a_saved_state_does_not_change_as_the_run_goes_on(self, variant):
+        calibrator = make(variant)
+        play(calibrator, 2)
+        state = calibrator.state_dict()
+        before = pickle.dumps(state)
+        play(calibrator, 2)
+        assert pickle.dumps(state) == before
+        calibrator.load_state_dict(state)
+        play(calibrator, 2)
+        assert pickle.dumps(state) == before
+
+    def test_missing_particles_are_masked(self, variant):
+        calibrator = make(variant)
+        for present in ([0, 3, 5], [2], []):
+            profiles = calibrator.ask()
+            outcomes = profiles[present]
+            rewards = calibrator.targets.reward(outcomes)
+            numbers = calibrator.tell(np.array(present, int), rewards, outcomes, calibrator.stage)
+            assert all(np.isfinite(v) for v in numbers.values())
+        assert np.isfinite(calibrator.ask()).all()
+
+    def test_outcomes_that_did_not_happen_do_not_break_it(self, variant):
+        calibrator = make(variant)
+        for missing in (slice(None), slice(0, 3), slice(0, 0)):
+            outcomes = calibrator.ask()
+            outcomes[missing] = np.nan
+            calibrator.tell(
+                np.arange(8), calibrator.targets.reward(outcomes), outcomes, calibrator.stage
+            )
+        assert np.isfinite(calibrator.ask()).all()
+
+    def test_wrong_stage_is_refused(self, variant):
+        calibrator = make(variant)
+        profiles = calibrator.ask()
+        with pytest.raises(ValueError, match="stage"):
+            calibrator.tell(np.arange(8), np.zeros(8), profiles, 2)
+
+    def test_state_of_another_size_is_refused(self, variant):
+        with pytest.raises(ValueError, match="particles"):
+            make(variant).load_state_dict(make(variant, particles=5).state_dict())
+
+
+class TestPPO:
+    @pytest.mark.parametrize("fields", [PAPER_FIELDS, {}], ids=["paper", "outcomes"])
+    def test_learning_rate_is_the_one_set_and_is_reported(self, fields):
+        calibrator = make({"name": "ppo", **fields})
+        calibrator.set_learning_rate(3e-4)
+        profiles = calibrator.ask()
+        numbers = calibrator.tell(
+            np.arange(8), calibrator.targets.reward(profiles), profiles, calibrator.stage
+        )
+        assert numbers["learning_rate"] == pytest.approx(3e-4)
+        assert {"kl_coefficient", "kl", "entropy", "std", "loss"} <= set(numbers)
+
+    def test_zero_learning_rate_learns_nothing(self):
+        calibrator = make({"name": "ppo"})
+        calibrator.set_learning_rate(0.0)
+        untrained = pickle.dumps(calibrator._learner.get_state()["rl_module"])
+        play(calibrator, 3)
+        assert pickle.dumps(calibrator._learner.get_state()["rl_module"]) == untrained
+
+    def test_another_critic_setting_is_refused(self):
+        state = make({"name": "ppo"}).state_dict()
+        with pytest.raises(ValueError, match="critic"):
+            make({"name": "ppo", **PAPER_FIELDS}).load_state_dict(state)
+
+    @pytest.mark.parametrize(
+        ("fields", "start", "end"),
+        [(PAPER_FIELDS, 400, 0.95), ({}, 100, 0.985)],
+        ids=["paper", "outcomes"],
+    )
+    def test_learns_a_concave_function_of_23_parameters(self, fields, start, end):
+        # r_cal = mean of 1 / (1 + |Λ_i − Λ*_i|): about 0.8 at the centre, 1 at Λ*.
+        rng = np.random.default_rng(0)
+        targets = parameter_targets(rng.uniform(0.1, 0.9, DIM))
+        calibrator = make_calibrator(
+            "ppo",
+            start=np.full(DIM, 0.5),
+            num_particles=PARTICLES,
+            targets=targets,
+            seed=0,
+            **fields,
+        )
+        assert targets.reward(calibrator.profiles).mean() < 0.83
+        history = play(calibrator, stages=start)
+        mean = np.mean([profiles.mean(axis=0) for profiles in history[-20:]], axis=0)
+        assert targets.reward(history[-1]).mean() > end - 0.015
+        assert targets.reward(mean) > end
+
+    def test_finds_the_profile_under_noise_as_large_as_the_box(self):
+        targets = parameter_targets(np.linspace(0.2, 0.8, 6))
+        calibrator = make_calibrator(
+            "ppo", start=np.full(6, 0.5), num_particles=PARTICLES, targets=targets, seed=0
+        )
+        history = play(calibrator, stages=120, noise=0.5)
+        mean = np.mean([profiles.mean(axis=0) for profiles in history[-50:]], axis=0)
+        assert targets.reward(mean) > targets.reward(np.full(6, 0.5)) + 0.05
+
+
+class TestOutcomeCritic:
+    def test_predicts_the_expected_reward_not_the_reward_of_the_mean(self):
+        # One parameter, f = Λ + noise of ±0.5 with equal chance, target 0.5, scale 1. At
+        # Λ = 0.5 every episode misses by 0.5: E[r] = 1 / 1.5, whereas r(E[f]) = 1.
+        targets = parameter_targets(np.array([0.5]))
+        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3)
+        rng = np.random.default_rng(0)
+        profiles = rng.random((4000, 1))
+        critic.update(profiles, profiles + rng.choice([-0.5, 0.5], profiles.shape))
+        reward = critic.expected_reward(np.array([[0.5]]), 256, rng)
+        assert reward == pytest.approx([1 / 1.5], abs=0.02)
+
+    def test_without_noise_it_is_the_targets_own_reward(self):
+        targets = parameter_targets(np.array([0.1, 0.4, 0.9]))
+        critic = OutcomeCritic(targets, dim=3, memory=1e6, ridge=1e-6)
+        rng = np.random.default_rng(0)
+        profiles = rng.random((500, 3))
+        critic.update(profiles, profiles)
+        new = rng.random((20, 3))
+        expected = targets.reward(new)
+        np.testing.assert_allclose(critic.expected_reward(new, 4, rng), expected, atol=1e-4)
+
+    def test_an_outcome_that_happens_half_the_time_earns_half(self):
+        targets = parameter_targets(np.array([0.5]))
+        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3)
+        profiles = np.random.default_rng(0).random((2000, 1))
+        outcomes = profiles.copy()
+        outcomes[::2] = np.nan
+        critic.update(profiles, outcomes)
+        critic.update(profiles, outcomes)
+        reward = critic.expected_reward(np.array([[0.5]]), 16, np.random.default_rng(1))
+        assert reward == pytest.approx([0.5], abs=0.05)
+
+    def test_forgets(self):
+        targets = parameter_targets(np.array([0.0]))
+        critic = OutcomeCritic(targets, dim=1, memory=2.0, ridge=1e-3)
+        profiles = np.random.default_rng(0).random((100, 1))
+        critic.update(profiles, np.full((100, 1), 9.0))
+        for _ in range(30):
+            numbers = critic.update(profiles, profiles)
+        assert numbers["critic_error"] < 1e-2
+
+    def test_many_parameters_use_no_products(self):
+        targets = parameter_targets(np.full(100, 0.5))
+        critic = OutcomeCritic(targets, dim=100, memory=20.0, ridge=1.0)
+        assert critic._gram.shape == (201, 201)
+
+
+class TestConfiguration:
+    def test_kl_target_grows_with_the_number_of_parameters(self):
+        config = PPOCalibratorConfig()
+        assert config.kl_target_of(23) == pytest.approx(0.23)
+        assert PPOCalibratorConfig(kl_target=0.5).kl_target_of(23) == 0.5
+
+    def test_few_particles_are_remembered_longer(self):
+        config = PPOCalibratorConfig()
+        assert config.critic_memory_of(23, 64) == 20.0
+        assert config.critic_memory_of(23, 8) == pytest.approx(30 * 23 / 8)
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"max_increment": 1.5}, "max_increment"),
+            ({"initial_std": 0.0}, "initial_std"),
+            ({"min_std": 0.9}, "min_std"),
+            ({"critic": "both"}, "critic"),
+            ({"num_epochs": 0}, "num_epochs"),
+            ({"kl_target": -1.0}, "kl_target"),
+            ({"hidden_sizes": [0]}, "hidden_sizes"),
+            ({"imagined_increments": 10}, "imagined_increments"),
+            ({"max_incremnt": 0.1}, "did you mean 'max_increment'"),
+        ],
+    )
+    def test_bad_fields_are_named(self, fields, message):
+        with pytest.raises(ValueError, match=message):
+            make({"name": "ppo"}, **fields)
+
+    def test_unknown_calibrator_is_refused(self):
+        with pytest.raises(ValueError, match="unknown calibrator 'cma'"):
+            make({"name": "cma"})
+
+    def test_fixed_has_no_fields(self):
+        with pytest.raises(ValueError, match="no fields"):
+            make({"name": "fixed"}, max_increment=0.1)
