@@ -60,7 +60,12 @@ class SubwayConfig:
     def __post_init__(self) -> None:
         for name in ("num_suburbs", "num_inside", "episode_length"):
             value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, f"subway field {name}", value, "integers >= 1")
+            require(
+                isinstance(value, int) and value >= 1,
+                f"subway field {name}",
+                value,
+                "integers >= 1",
+            )
         for name in (
             "distance_spread",
             "subway_walk",
@@ -70,7 +75,9 @@ class SubwayConfig:
             "time_noise",
         ):
             value = getattr(self, name)
-            require(np.isfinite(value) and value >= 0, f"subway field {name}", value, "numbers >= 0")
+            require(
+                np.isfinite(value) and value >= 0, f"subway field {name}", value, "numbers >= 0"
+            )
 
 
 class ArraySubway:
@@ -98,7 +105,9 @@ class ArraySubway:
         """Draws every inhabitant's distance; observations are (distance, day / T)."""
         profiles = self.supertype_space.validate(profiles)
         if profiles.shape != (len(seeds), len(self.supertype_space)):
-            raise ValueError(f"{len(seeds)} seeds need as many profiles, not shape {profiles.shape}")
+            raise ValueError(
+                f"{len(seeds)} seeds need as many profiles, not shape {profiles.shape}"
+            )
         rngs = [np.random.default_rng(seed) for seed in seeds]
         spread = self.config.distance_spread
         shocks = np.stack([rng.standard_normal(len(self._group)) for rng in rngs])
@@ -109,7 +118,9 @@ class ArraySubway:
         self._t = 0
         return self._observe()
 
-    def step(self, actions: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def step(
+        self, actions: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """One day: actions (E, n) of 0 (car) or 1 (subway); the reward is minus the time."""
         cfg = self.config
         if self._t >= cfg.episode_length:

@@ -114,7 +114,11 @@ class Calibration:
         return self._metrics(unit, rewards, outcomes, learned)
 
     def _metrics(
-        self, unit: FloatArray, rewards: FloatArray, outcomes: FloatArray, learned: Mapping[str, float]
+        self,
+        unit: FloatArray,
+        rewards: FloatArray,
+        outcomes: FloatArray,
+        learned: Mapping[str, float],
     ) -> dict[str, Any]:
         pooled = pool(outcomes)
         profiles = self.space.from_unit(unit)
@@ -147,7 +151,9 @@ class Calibration:
 
     def calibrated_profile(self) -> FloatArray:
         """Λ̂ in natural units, shape (d,): the mean over particles and the last stages."""
-        unit = np.mean(self._recent, axis=0) if self._recent else self.calibrator.profiles.mean(axis=0)
+        unit = (
+            np.mean(self._recent, axis=0) if self._recent else self.calibrator.profiles.mean(axis=0)
+        )
         return self.space.from_unit(unit)
 
     # --- state ------------------------------------------------------------------------
@@ -168,7 +174,10 @@ class Calibration:
         Raises:
             ValueError: If the state belongs to other parameters, outcomes or particles.
         """
-        for what, mine in (("parameters", self.space.names), ("outcomes", self.targets.outcome_names)):
+        for what, mine in (
+            ("parameters", self.space.names),
+            ("outcomes", self.targets.outcome_names),
+        ):
             _require_same(what, state[what], mine)
         self.calibrator.load_state_dict(state["calibrator"])
         self._recent.clear()

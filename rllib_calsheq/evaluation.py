@@ -84,7 +84,9 @@ class FrozenRun:
             self.calibration.load_state_dict(pickle.load(file))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
-        self._runner.module[SHARED_POLICY].restore_from_path(self.path / MODULE_PATH / SHARED_POLICY)
+        self._runner.module[SHARED_POLICY].restore_from_path(
+            self.path / MODULE_PATH / SHARED_POLICY
+        )
 
     def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
         """Outcome vectors (episodes, N) at a profile (d,) in natural units."""

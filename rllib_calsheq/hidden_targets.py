@@ -16,75 +16,76 @@ from rllib_calsheq.targets import TargetSet, pool
 
 DEFAULT_STAGES = 200
 DEFAULT_EPISODES = 1024
+#: Stages between two lines of progress.
+PROGRESS_EVERY = 20
 
 
 def make_hidden_targets(
     env: Any,
     env_config: Mapping[str, Any],
-    profile: Mapping[str, float],
     outcomes: Sequence[str],
+    at_hidden: FloatArray,
+    at_start: FloatArray,
+    profile: Mapping[str, float],
+    source: Mapping[str, Any],
+) -> TargetFile:
+    """Targets that the environment meets at a hidden profile Λ*.
+
+    Args:
+        env: Environment class or its dotted path.
+        env_config: Its configuration.
+        outcomes: Names of the outcomes that become targets, of equal weight.
+        at_hidden: `sample_trained` at Λ*: their mean gives the targets, and the mean of r_cal
+            over the single episodes the ceiling (below 1 because one episode is noisy).
+        at_start: `sample_trained` at Λ_0: gives the reward at the start.
+        profile: Λ* by parameter name, natural units.
+        source: How the targets were made, for people.
+    """
+    known = CALSHEQConfig().environment(env, env_config=dict(env_config)).problem().outcomes
+    names = [o.name for o in known]
+    pooled = pool(at_hidden)
+    deviations = np.sqrt(pool((at_hidden - pooled) ** 2) / len(at_hidden))
+    values = {name: _rounded(pooled[names.index(name)]) for name in outcomes}
+    targets = TargetSet.from_mapping(values, known)
+    return TargetFile(
+        targets=targets.to_mapping(),
+        env_config=dict(env_config),
+        ceiling=_rounded(targets.reward(at_hidden).mean()),
+        reward_start=_rounded(targets.reward(at_start).mean()),
+        profile={k: float(v) for k, v in profile.items()},
+        standard_errors={name: _rounded(deviations[names.index(name)]) for name in outcomes},
+        source={"kind": "hidden profile", **source},
+    )
+
+
+def sample_trained(
+    env: Any,
+    env_config: Mapping[str, Any],
+    profile: Mapping[str, float] | None,
     *,
     stages: int = DEFAULT_STAGES,
     episodes: int = DEFAULT_EPISODES,
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
-) -> TargetFile:
-    """Targets that the environment meets at a hidden profile Λ*.
-
-    Two shared policies are trained, one at Λ* and one at Λ_0, both with the profile fixed.
-    The first gives the targets (mean outcomes of fresh episodes) and the ceiling (mean of
-    r_cal over those single episodes, below 1 because one episode is noisy); the second gives
-    the reward at the start.
+) -> FloatArray:
+    """Outcome vectors (episodes, N) of a shared policy trained at a fixed profile.
 
     Args:
         env: Environment class or its dotted path.
         env_config: Its configuration.
-        profile: Λ* by parameter name, natural units.
-        outcomes: Names of the outcomes that become targets, of equal weight.
-        stages: Stages that each policy is trained for.
+        profile: The profile by parameter name, natural units; None for Λ_0.
+        stages: Stages that the policy is trained for.
         episodes: Fresh episodes that are recorded.
-        seed: Seed of both runs.
+        seed: Seed of the run.
         progress: Called with a line a few times while it runs.
     """
-    at_hidden, names = _train_and_sample(
-        env, env_config, profile, stages, episodes, seed, lambda s: progress(f"at Λ*: {s}")
-    )
-    pooled = pool(at_hidden)
-    values = {name: float(pooled[names.index(name)]) for name in outcomes}
-    at_start, _ = _train_and_sample(
-        env, env_config, None, stages, episodes, seed, lambda s: progress(f"at Λ_0: {s}")
-    )
-    config = CALSHEQConfig().environment(env, env_config=dict(env_config))
-    targets = TargetSet.from_mapping(values, config.problem().outcomes)
-    deviations = np.sqrt(pool((at_hidden - pooled) ** 2) / episodes)
-    return TargetFile(
-        targets=targets.to_mapping(),
-        env_config=dict(env_config),
-        ceiling=float(targets.reward(at_hidden).mean()),
-        reward_start=float(targets.reward(at_start).mean()),
-        profile={k: float(v) for k, v in profile.items()},
-        standard_errors={name: float(deviations[names.index(name)]) for name in outcomes},
-        source={"kind": "hidden profile", "stages": stages, "episodes": episodes, "seed": seed},
-    )
-
-
-def _train_and_sample(
-    env: Any,
-    env_config: Mapping[str, Any],
-    profile: Mapping[str, float] | None,
-    stages: int,
-    episodes: int,
-    seed: int,
-    progress: Callable[[str], None],
-) -> tuple[FloatArray, list[str]]:
-    """Outcome vectors (episodes, N) of a policy trained at a fixed profile, and their names."""
     config = CALSHEQConfig().environment(env, env_config={**env_config, "supertypes": profile})
     config.calibration(calibrator={"name": "fixed"}).debugging(seed=seed)
     algorithm = config.build_algo()
     try:
         for stage in range(1, stages + 1):
             result = algorithm.train()
-            if stage % 20 == 0 or stage == stages:
+            if stage % PROGRESS_EVERY == 0 or stage == stages:
                 rewards = {
                     name: round(numbers["mean"], 1)
                     for name, numbers in result["calibration"]["outcomes"].items()
@@ -94,7 +95,11 @@ def _train_and_sample(
         with tempfile.TemporaryDirectory() as folder:
             algorithm.save_to_path(folder)
             run = FrozenRun(folder)
-            found = run.sample(run.calibration.space.start, episodes, seed + EVALUATION_SEED_OFFSET)
+            return run.sample(run.calibration.space.start, episodes, seed + EVALUATION_SEED_OFFSET)
     finally:
         algorithm.stop()
-    return found, list(run.targets.outcome_names)
+
+
+def _rounded(value: float) -> float:
+    """Five significant digits: more than the standard error bears."""
+    return float(f"{value:.5g}")

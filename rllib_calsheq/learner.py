@@ -55,7 +55,7 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
 
     def get_kl_coefficients(self) -> dict[str, float]:
         """Current KL coefficient of every module."""
-        return {mid: float(self.curr_kl_coeffs_per_module[mid]) for mid in self.module.keys()}
+        return {mid: float(self.curr_kl_coeffs_per_module[mid]) for mid in list(self.module.keys())}
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """RLlib's learner state plus the KL coefficients."""

@@ -62,11 +62,15 @@ def _targets_of(trial: Path) -> dict[str, Any]:
     return targets if "targets" in targets else {"targets": targets}
 
 
-def _band(axes: Axes, x: pd.Series, mean: pd.Series, deviation: pd.Series | None, **style: Any) -> None:
+def _band(
+    axes: Axes, x: pd.Series, mean: pd.Series, deviation: pd.Series | None, **style: Any
+) -> None:
     """A line with ±1 standard deviation shaded."""
     (line,) = axes.plot(x, mean, linewidth=1.4, **style)
     if deviation is not None:
-        axes.fill_between(x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
+        axes.fill_between(
+            x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0
+        )
 
 
 def _column(history: pd.DataFrame, name: str) -> pd.Series | None:
@@ -90,10 +94,19 @@ def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | Non
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     x = _stages(history)
-    _band(axes, x, mean, _column(history, "reward_std"), color=LINE, label="mean over particles ± 1 sd")
+    _band(
+        axes,
+        x,
+        mean,
+        _column(history, "reward_std"),
+        color=LINE,
+        label="mean over particles ± 1 sd",
+    )
     axes.plot(x, pooled, color=POOLED, linewidth=1.2, label="of the pooled outcomes")
     if known.get("ceiling") is not None:
-        axes.axhline(known["ceiling"], color=GOAL, linestyle="--", label="ceiling (mean over episodes)")
+        axes.axhline(
+            known["ceiling"], color=GOAL, linestyle="--", label="ceiling (mean over episodes)"
+        )
     axes.set(xlabel="stage", ylabel="reward of the calibrator", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")

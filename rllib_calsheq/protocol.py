@@ -65,7 +65,7 @@ class ArrayEnv(Protocol):
         """Starts E episodes from profiles (E, d) and seeds (E,); returns (E, n, obs...)."""
 
     def step(self, actions: npt.ArrayLike) -> tuple[npt.NDArray, npt.NDArray]:
-        """Steps with actions (E, n, act...); returns observations (E, n, obs...), rewards (E, n)."""
+        """Steps with actions (E, n, act...); returns observations and rewards (E, n)."""
 
     def episode_outcomes(self) -> FloatArray:
         """Outcome vectors (E, N) of the finished episodes; NaN for what did not happen."""

@@ -110,7 +110,9 @@ def rollout(
     inputs: list[torch.Tensor] = []
     actions: list[torch.Tensor] = []
     distribution = (
-        module.get_exploration_action_dist_cls() if explore else module.get_inference_action_dist_cls()
+        module.get_exploration_action_dist_cls()
+        if explore
+        else module.get_inference_action_dist_cls()
     )
     forward = module.forward_exploration if explore else module.forward_inference
     with torch.no_grad():

@@ -38,7 +38,9 @@ class Setting:
     def outcomes(self) -> tuple[str, ...]:
         """Names of the outcomes that are targets, all of equal weight."""
         shares = [f"supertype_{s}.share" for s in self.share_of]
-        percentiles = [f"supertype_{s}.quantity_p{p}" for s in self.percentiles_of for p in PERCENTILES]
+        percentiles = [
+            f"supertype_{s}.quantity_p{p}" for s in self.percentiles_of for p in PERCENTILES
+        ]
         return tuple(shares + percentiles)
 
 

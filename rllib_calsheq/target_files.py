@@ -74,11 +74,14 @@ class TargetFile:
 
 
 def _read_yaml(path: Path, folder: Path | None) -> Any:
-    candidates = [path] if path.is_absolute() else [(folder or Path.cwd()) / path, Path.cwd() / path]
+    candidates = (
+        [path] if path.is_absolute() else [(folder or Path.cwd()) / path, Path.cwd() / path]
+    )
     found = next((p for p in candidates if p.is_file()), None)
     if found is None:
         raise ValueError(
-            f"there is no target file {path}; looked for {[str(p) for p in dict.fromkeys(candidates)]}"
+            f"there is no target file {path}; looked for "
+            f"{[str(p) for p in dict.fromkeys(candidates)]}"
         )
     try:
         return yaml.safe_load(found.read_text(encoding="utf-8"))

@@ -79,9 +79,7 @@ class TargetSet:
         return len(self.targets)
 
     @classmethod
-    def from_mapping(
-        cls, spec: Mapping[str, Any], outcomes: Iterable[Outcome]
-    ) -> TargetSet:
+    def from_mapping(cls, spec: Mapping[str, Any], outcomes: Iterable[Outcome]) -> TargetSet:
         """Builds the targets from their YAML form.
 
         Args:
@@ -123,9 +121,13 @@ class TargetSet:
         )
         for target in targets:
             if not target.scale > 0:
-                raise ValueError(f"target {target.outcome!r} has scale {target.scale}: it must be positive")
+                raise ValueError(
+                    f"target {target.outcome!r} has scale {target.scale}: it must be positive"
+                )
             if target.weight < 0:
-                raise ValueError(f"target {target.outcome!r} has weight {target.weight}: it must not be negative")
+                raise ValueError(
+                    f"target {target.outcome!r} has weight {target.weight}: it must not be negative"
+                )
         total = sum(t.weight for t in targets)
         if abs(total - 1.0) > WEIGHT_TOLERANCE:
             raise ValueError(

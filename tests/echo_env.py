@@ -31,9 +31,9 @@ class ArrayEcho:
         return self._observe(), reward.astype(np.float32)
 
     def _observe(self):
-        return np.stack(
-            [rng.uniform(-1, 1, (self._shape[1], 2)) for rng in self._rngs]
-        ).astype(np.float32)
+        return np.stack([rng.uniform(-1, 1, (self._shape[1], 2)) for rng in self._rngs]).astype(
+            np.float32
+        )
 
     def episode_outcomes(self):
         return self._profiles.copy()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from echo_env import EchoEnv
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
+
+from echo_env import EchoEnv
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

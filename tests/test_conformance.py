@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from rllib_calsheq.envs import ArraySubway, MarketEnv, SubwayConfig, SubwayEnv
 
 from rllib_calsheq import conformance
 from rllib_calsheq.conformance import (
@@ -13,6 +12,7 @@ from rllib_calsheq.conformance import (
     check_environment,
     check_forms_agree,
 )
+from rllib_calsheq.envs import ArraySubway, MarketEnv, SubwayConfig, SubwayEnv
 
 SHORT = {"episode_length": 4}
 

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rllib_calsheq.envs import ArrayMarket, MarketConfig
 
 from rllib_calsheq.data import (
     PERCENTILES,
@@ -20,6 +19,7 @@ from rllib_calsheq.data import (
     targets_from_transactions,
     transaction_outcomes,
 )
+from rllib_calsheq.envs import ArrayMarket, MarketConfig
 from rllib_calsheq.target_files import TargetFile
 from rllib_calsheq.targets import TargetSet
 from rllib_calsheq.transactions import NUM_CLUSTERS

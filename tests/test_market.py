@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 
 from rllib_calsheq.data import transaction_outcomes
+from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 
 NO_QUOTE = 1.0
 #: Deviations beyond which a sampled frequency counts as wrong.

@@ -1,5 +1,4 @@
 import numpy as np
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,5 +85,3 @@ def test_table_tells_each_worker_its_particles():
     table = SupertypeTable(1, np.zeros((4, 2)), np.array([1, 1, 2, 2]), seed=0)
     assert table.particles_of(2).tolist() == [2, 3]
     assert table.particles_of(7).tolist() == []
-
-

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from echo_env import EchoEnv
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
@@ -15,6 +14,8 @@ from rllib_calsheq.algorithm.config import map_to_shared_policy
 from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 from rllib_calsheq.rollout import ActionTransform, rollout
 from rllib_calsheq.seeding import torch_stream
+
+from echo_env import EchoEnv
 
 MARKET = {"num_merchants": 3, "episode_length": 8}
 
@@ -48,10 +49,11 @@ def learner(sampling):
 
 def as_episodes(block, env):
     """The same data as RLlib's own episode objects."""
-    T, E, n = block.rewards.shape
+    T, E, _ = block.rewards.shape
     agents = env.possible_agents
     episodes = []
     for e in range(E):
+
         def by_agent(array, t, e=e):
             return {a: array[t, e, i] for i, a in enumerate(agents)}
 
@@ -106,9 +108,9 @@ def test_value_targets_and_columns_equal_rllibs_own():
             transform=ActionTransform(array_env.action_space),
         )
     fast = arrays._make_batch_if_necessary(TrainingData(episodes=[block]))[SHARED_POLICY]
-    slow = reference._make_batch_if_necessary(
-        TrainingData(episodes=as_episodes(block, env))
-    )[SHARED_POLICY]
+    slow = reference._make_batch_if_necessary(TrainingData(episodes=as_episodes(block, env)))[
+        SHARED_POLICY
+    ]
     keys = [
         Columns.OBS,
         Columns.ACTIONS,
@@ -142,7 +144,9 @@ def test_rollout_is_a_function_of_seeds_and_stream():
 
     def run(*stream):
         with torch_stream(*stream):
-            return rollout(module, env, profiles, [5, 6], transform=ActionTransform(env.action_space))
+            return rollout(
+                module, env, profiles, [5, 6], transform=ActionTransform(env.action_space)
+            )
 
     before = torch.random.get_rng_state()
     (first, outcomes_1), (second, outcomes_2) = run(7), run(7)
@@ -154,7 +158,10 @@ def test_rollout_is_a_function_of_seeds_and_stream():
 
 @pytest.mark.parametrize(
     ("low", "high", "sampled", "expected"),
-    [(0.0, 10.0, [-1.0, 0.0, 2.0], [0.0, 5.0, 10.0]), (-1.0, 1.0, [-3.0, 0.2, 1.0], [-1.0, 0.2, 1.0])],
+    [
+        (0.0, 10.0, [-1.0, 0.0, 2.0], [0.0, 5.0, 10.0]),
+        (-1.0, 1.0, [-3.0, 0.2, 1.0], [-1.0, 0.2, 1.0]),
+    ],
 )
 def test_actions_are_unsquashed_and_clipped_as_rllib_does(low, high, sampled, expected):
     from gymnasium.spaces import Box

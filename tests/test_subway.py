@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from rllib_calsheq.envs import ArraySubway, SubwayConfig, SubwayEnv
 
 #: Nothing random: distances are the supertypes' means, every day is alike.

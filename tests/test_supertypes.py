@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from rllib_calsheq.envs import MarketConfig
 
+from rllib_calsheq.envs import MarketConfig
 from rllib_calsheq.supertypes import Parameter, SupertypeSpace
 
 SPACE = SupertypeSpace(

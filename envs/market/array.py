@@ -68,7 +68,7 @@ class ArrayMarket:
             )
         self._rngs = [np.random.default_rng(seed) for seed in seeds]
         cfg = self.config
-        E, n, T, C = len(seeds), cfg.num_merchants, cfg.episode_length, cfg.num_customers
+        E, n, C = len(seeds), cfg.num_merchants, cfg.num_customers
 
         uniforms = np.stack([rng.random((n, C), dtype=np.float32) for rng in self._rngs])
         normals = np.stack([rng.standard_normal(n) for rng in self._rngs])
@@ -215,7 +215,9 @@ class ArrayMarket:
         racers, leaver = noise[:, :-1], noise[:, -1]
         open_to = self._connected[episode, customer]
         if cfg.choice_rule == "logit":
-            slowness = np.where(quoting, np.exp(self._half_spreads / cfg.choice_temperature), np.inf)
+            slowness = np.where(
+                quoting, np.exp(self._half_spreads / cfg.choice_temperature), np.inf
+            )
             slowness = slowness.transpose(0, 2, 1).astype(np.float32)
             race = np.where(open_to, racers * slowness[episode, side], np.inf)
             merchant = race.argmin(axis=1)
@@ -261,7 +263,6 @@ class ArrayMarket:
 
         NaN where an outcome did not happen (a supertype without a trade).
         """
-        E, n = self._inventory.shape
         total = self._traded.sum(axis=1, keepdims=True)
         share = np.where(total > 0, self._traded / np.where(total > 0, total, 1.0), np.nan)
         steps = max(self._t, 1)

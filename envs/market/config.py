@@ -108,7 +108,12 @@ class MarketConfig:
         ):
             value = getattr(self, name)
             require(_is_number(value) and value > 0, f"market field {name}", value, "numbers > 0")
-        for name in ("price_volatility", "price_truncation", "risk_aversion", "reservation_half_spread"):
+        for name in (
+            "price_volatility",
+            "price_truncation",
+            "risk_aversion",
+            "reservation_half_spread",
+        ):
             value = getattr(self, name)
             require(_is_number(value) and value >= 0, f"market field {name}", value, "numbers >= 0")
         require(
@@ -214,7 +219,9 @@ class MarketConfig:
         found: list[Outcome] = []
         for s in self.supertype_space.supertypes:
             found.append(
-                Outcome(f"{s}.share", SHARE_SCALE, f"mean share of a merchant in traded {self.share_by}")
+                Outcome(
+                    f"{s}.share", SHARE_SCALE, f"mean share of a merchant in traded {self.share_by}"
+                )
             )
             found.extend(
                 Outcome(
@@ -242,7 +249,9 @@ class MarketConfig:
         quantities = np.stack([np.pad(t[:, 0], (0, length - len(t)), mode="edge") for t in tables])
         cumulative = np.stack(
             [
-                np.pad(np.cumsum(t[:, 1]) / t[:, 1].sum(), (0, length - len(t)), constant_values=1.0)
+                np.pad(
+                    np.cumsum(t[:, 1]) / t[:, 1].sum(), (0, length - len(t)), constant_values=1.0
+                )
                 for t in tables
             ]
         )

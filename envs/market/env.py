@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-
 from rllib_calsheq.configuration import from_mapping
 from rllib_calsheq.envs.market.array import ArrayMarket
 from rllib_calsheq.envs.market.config import MarketConfig
@@ -27,5 +26,3 @@ class MarketEnv(OneEpisodeEnv):
     def array_form(cls, config: Mapping[str, Any] | MarketConfig | None = None) -> ArrayMarket:
         """The market's array form for an environment configuration."""
         return ArrayMarket(from_mapping(MarketConfig, config, "the market"))
-
-

@@ -147,8 +147,8 @@ class CALSHEQConfig(PPOConfig):
             if self.calibrator.get("name") == "fixed":
                 return TargetFile(targets={})
             raise ValueError(
-                "no targets given: set `targets` to a target file (make one with `calsheq targets`) "
-                "or to a mapping of outcomes to values"
+                "no targets given: set `targets` to a target file (make one with `calsheq targets`) or "
+                "to a mapping of outcomes to values"
             )
         return TargetFile.load(self.targets)
 
@@ -339,5 +339,3 @@ class CALSHEQConfig(PPOConfig):
         if CalibrationCallback not in callbacks:
             callbacks.append(CalibrationCallback)
         self.callbacks_class = callbacks
-
-

@@ -186,7 +186,9 @@ class EpisodeEnvRunner(_TableRunner):
     def _make_on_episode_callback(self, which: str, idx: int, episodes: list[Any]) -> None:
         """Reads the outcomes of a slot's first finished episode, then calls RLlib's callbacks."""
         if which == "on_episode_end" and idx < len(self._slots):
-            self._outcomes.setdefault(int(self._slots[idx]), self._slot_outcomes(idx, episodes[idx]))
+            self._outcomes.setdefault(
+                int(self._slots[idx]), self._slot_outcomes(idx, episodes[idx])
+            )
         super()._make_on_episode_callback(which, idx, episodes)
 
     def _slot_outcomes(self, slot: int, episode: Any) -> np.ndarray:

@@ -93,8 +93,13 @@ class Calibrator(ABC):
                 f"particles, rewards and outcomes must have one row each for every particle, "
                 f"not shapes {particles.shape}, {rewards.shape}, {outcomes.shape}"
             )
-        if len(set(particles.tolist())) != M or ((particles < 0) | (particles >= self.num_particles)).any():
-            raise ValueError(f"particles must be distinct and in [0, {self.num_particles}): {particles}")
+        if (
+            len(set(particles.tolist())) != M
+            or ((particles < 0) | (particles >= self.num_particles)).any()
+        ):
+            raise ValueError(
+                f"particles must be distinct and in [0, {self.num_particles}): {particles}"
+            )
         self._answered = True
         if M == 0:
             return {}

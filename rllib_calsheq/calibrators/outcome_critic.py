@@ -107,11 +107,12 @@ class OutcomeCritic:
                 profiles, so that they cancel in differences.
             rng: Generator that draws the residuals.
         """
-        mean, happens = self._split(self._features(profiles) @ self._coefficients)
+        # Single precision is enough here, and half the time.
+        features = self._features(profiles.astype(np.float32))
+        mean, happens = self._split(features @ self._coefficients.astype(np.float32))
         residuals = self._residuals()
         drawn = rng.integers(len(residuals), size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
-        mean = mean.astype(np.float32)
         fit = np.zeros_like(mean)
         for row in noise:
             fit += 1.0 / (1.0 + np.abs(mean + row))
@@ -131,7 +132,7 @@ class OutcomeCritic:
     def _features(self, profiles: FloatArray) -> FloatArray:
         """Features (M, p) of profiles (M, d): constant, first and second order."""
         centred = 2.0 * profiles - 1.0
-        constant = np.full((len(centred), 1), CONSTANT_WEIGHT)
+        constant = np.full((len(centred), 1), CONSTANT_WEIGHT, centred.dtype)
         second = SECOND_ORDER_WEIGHT * centred[:, self._rows] * centred[:, self._columns]
         return np.concatenate([constant, centred, second], axis=1)
 

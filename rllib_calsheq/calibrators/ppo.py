@@ -153,7 +153,8 @@ class PPOCalibrator(Calibrator):
                     fcnet_hiddens=list(cfg.hidden_sizes),
                     fcnet_activation="tanh",
                     free_log_std=True,
-                    vf_share_layers=False,
+                    # Where no value is learned, this saves the value net's own layers.
+                    vf_share_layers=cfg.critic != "none",
                 )
             )
         )

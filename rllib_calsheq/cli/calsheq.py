@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from rllib_calsheq.cli.messages import fail, quieten
+
+#: What stands for a hidden profile's name in an output file's.
+PROFILE_PLACE = "{profile}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,24 +50,40 @@ def _parser() -> argparse.ArgumentParser:
         help="smallest scale of a percentile, as a fraction of its target (default: 0.05)",
     )  # fmt: skip
     targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
-    targets.add_argument("-o", "--output", metavar="FILE.yaml", help="target file (default: print it)")
+    targets.add_argument(
+        "-o", "--output", metavar="FILE.yaml", help="target file (default: print it)"
+    )
     targets.set_defaults(function=_targets)
 
-    hidden = commands.add_parser("hidden-targets", help="targets from a hidden profile of the market")
+    hidden = commands.add_parser(
+        "hidden-targets", help="targets from a hidden profile of the market"
+    )
     hidden.add_argument("--setting", type=int, default=3, help="setting 1 to 5 (default: 3)")
-    hidden.add_argument("--profile", default="small", help="name of the hidden profile (default: small)")
+    hidden.add_argument(
+        "--profile", nargs="+", default=["small"], metavar="NAME",
+        help="names of hidden profiles (default: small)",
+    )  # fmt: skip
     hidden.add_argument("--stages", type=int, default=200, help="training stages (default: 200)")
-    hidden.add_argument("--episodes", type=int, default=1024, help="recorded episodes (default: 1024)")
+    hidden.add_argument(
+        "--episodes", type=int, default=1024, help="recorded episodes (default: 1024)"
+    )
     hidden.add_argument("--seed", type=int, default=0)
-    hidden.add_argument("-o", "--output", metavar="FILE.yaml", required=True, help="target file")
+    hidden.add_argument(
+        "-o", "--output", metavar="FILE.yaml", required=True,
+        help=f"target file; {PROFILE_PLACE} in it stands for the profile's name",
+    )  # fmt: skip
     hidden.set_defaults(function=_hidden_targets)
 
     plot = commands.add_parser("plot", help="draw the pictures of a run")
     plot.add_argument("run", metavar="RUN", help="folder of the run or of a trial")
-    plot.add_argument("-o", "--output", metavar="FOLDER", help="where to put them (default: the run's)")
+    plot.add_argument(
+        "-o", "--output", metavar="FOLDER", help="where to put them (default: the run's)"
+    )
     plot.set_defaults(function=_plot)
 
-    evaluate = commands.add_parser("evaluate", help="outcomes against targets at the calibrated profile")
+    evaluate = commands.add_parser(
+        "evaluate", help="outcomes against targets at the calibrated profile"
+    )
     evaluate.add_argument("run", metavar="RUN_OR_CHECKPOINT")
     evaluate.add_argument("--episodes", type=int, default=512, help="fresh episodes (default: 512)")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
@@ -101,27 +121,50 @@ def _hidden_targets(args: argparse.Namespace) -> int:
     from rllib_calsheq.settings import SETTINGS, hidden_profile
 
     require(args.setting in SETTINGS, "--setting", args.setting, str(list(SETTINGS)))
-    profile = hidden_profile(args.profile)
+    require(args.stages > 0 and args.episodes > 0, "--stages or --episodes", 0, "integers from 1")
+    if len(args.profile) > 1 and PROFILE_PLACE not in args.output:
+        raise ValueError(
+            f"{len(args.profile)} profiles need as many files: put {PROFILE_PLACE} into the name "
+            f"given with -o, e.g. targets_{PROFILE_PLACE}.yaml"
+        )
+    profiles = {name: hidden_profile(name) for name in args.profile}
 
-    from rllib_calsheq.hidden_targets import make_hidden_targets
+    from rllib_calsheq.hidden_targets import make_hidden_targets, sample_trained
 
     setting = SETTINGS[args.setting]
-    target_file = make_hidden_targets(
-        "rllib_calsheq.envs.MarketEnv",
-        {"num_merchants": setting.num_merchants},
-        profile,
-        setting.outcomes,
-        stages=args.stages,
-        episodes=args.episodes,
-        seed=args.seed,
-        progress=lambda line: print(line, flush=True),
-    )
-    command = (
-        f"calsheq hidden-targets --setting {args.setting} --profile {args.profile} "
-        f"--stages {args.stages} --episodes {args.episodes} --seed {args.seed}"
-    )
-    target_file.save(args.output, header=f"Made by: {command}")
-    print(f"wrote {args.output}: ceiling {target_file.ceiling:.3f}, start {target_file.reward_start:.3f}")
+    env, env_config = "rllib_calsheq.envs.MarketEnv", {"num_merchants": setting.num_merchants}
+
+    def sample(label: str, profile: dict[str, float] | None) -> Any:
+        return sample_trained(
+            env,
+            env_config,
+            profile,
+            stages=args.stages,
+            episodes=args.episodes,
+            seed=args.seed,
+            progress=lambda line: print(f"{label}: {line}", flush=True),
+        )
+
+    at_start = sample("start", None)
+    for name, profile in profiles.items():
+        made_with = f"--stages {args.stages} --episodes {args.episodes} --seed {args.seed}"
+        target_file = make_hidden_targets(
+            env,
+            env_config,
+            setting.outcomes,
+            sample(name, profile),
+            at_start,
+            profile,
+            {"setting": args.setting, "name": name},
+        )
+        output = args.output.replace(PROFILE_PLACE, name)
+        command = f"calsheq hidden-targets --setting {args.setting} --profile {name} {made_with}"
+        target_file.save(output, header=f"Made by: {command}")
+        print(
+            f"wrote {output}: ceiling {target_file.ceiling:.3f}, "
+            f"start {target_file.reward_start:.3f}",
+            flush=True,
+        )
     return 0
 
 

@@ -97,7 +97,9 @@ def apply_override(spec: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
-        raise ValueError(f"--set takes path.to.key=value, e.g. stop.training_iteration=10: {override!r}")
+        raise ValueError(
+            f"--set takes path.to.key=value, e.g. stop.training_iteration=10: {override!r}"
+        )
     if keys[0] not in EXPERIMENT_KEYS:
         raise ValueError(
             unknown_key_message(f"--set {override}: an experiment", keys[0], list(EXPERIMENT_KEYS))
@@ -108,7 +110,9 @@ def apply_override(spec: dict[str, Any], override: str) -> None:
             node[key] = {}
         node = node[key]
         if not isinstance(node, dict):
-            raise ValueError(f"--set {override}: {'.'.join(keys[: depth + 1])} is {node!r}, no mapping")
+            raise ValueError(
+                f"--set {override}: {'.'.join(keys[: depth + 1])} is {node!r}, no mapping"
+            )
     try:
         node[keys[-1]] = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -118,10 +122,14 @@ def apply_override(spec: dict[str, Any], override: str) -> None:
 def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experiment:
     for key in spec:
         if key not in EXPERIMENT_KEYS:
-            raise ValueError(unknown_key_message(f"experiment {name!r}", key, list(EXPERIMENT_KEYS)))
+            raise ValueError(
+                unknown_key_message(f"experiment {name!r}", key, list(EXPERIMENT_KEYS))
+            )
     run = spec.get("run")
     if not isinstance(run, str):
-        raise ValueError(f"experiment {name!r} does not say which algorithm to run: set `run: CALSHEQ`")
+        raise ValueError(
+            f"experiment {name!r} does not say which algorithm to run: set `run: CALSHEQ`"
+        )
     config = resolve_grid(spec.get("config") or {})
     env = spec.get("env", config.get("env"))
     if env is not None:
@@ -129,7 +137,9 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     checkpoint = dict(spec.get("checkpoint_config") or {})
     for key in checkpoint:
         if key not in CHECKPOINT_KEYS:
-            raise ValueError(unknown_key_message(f"checkpoint_config of {name!r}", key, list(CHECKPOINT_KEYS)))
+            raise ValueError(
+                unknown_key_message(f"checkpoint_config of {name!r}", key, list(CHECKPOINT_KEYS))
+            )
     for old, new in (
         ("checkpoint_freq", "checkpoint_frequency"),
         ("checkpoint_at_end", "checkpoint_at_end"),

@@ -10,7 +10,9 @@ import warnings
 
 def fail(error: BaseException | str) -> int:
     """Prints an error as one paragraph on standard error; returns the exit code 2."""
-    text = textwrap.fill(f"error: {error}", width=100, break_long_words=False, break_on_hyphens=False)
+    text = textwrap.fill(
+        f"error: {error}", width=100, break_long_words=False, break_on_hyphens=False
+    )
     print(text, file=sys.stderr)
     return 2
 

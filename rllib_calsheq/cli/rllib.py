@@ -36,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rllib", description="Train and evaluate RLlib algorithms.")
+    parser = argparse.ArgumentParser(
+        prog="rllib", description="Train and evaluate RLlib algorithms."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("train", help="run the experiments of a YAML file")
     run.add_argument("words", nargs="*", metavar="[file] FILE", help="the experiment file")
@@ -49,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--storage-path", help=f"folder of all runs (default: {DEFAULT_STORAGE})")
     run.add_argument("--num-samples", type=int, help="how often to run the whole grid")
     run.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoints of the run of this name"
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoints of the run of this name",
     )
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     evaluate = commands.add_parser("evaluate", help="evaluate a CALSHEQ checkpoint or run")
