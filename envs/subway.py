@@ -98,7 +98,7 @@ class ArraySubway:
         self.agent_supertypes = (SUBURBS,) * config.num_suburbs + (INSIDE,) * config.num_inside
         self.episode_length = config.episode_length
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-        self.action_space = gym.spaces.Discrete(2)
+        self.action_space: gym.Space = gym.spaces.Discrete(2)
         self._group = np.array([s == INSIDE for s in self.agent_supertypes], dtype=np.intp)
 
     def reset(self, profiles: npt.ArrayLike, seeds: Sequence[int]) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.protocol import ArrayEnv, CalibratableEnv
+from rllib_calsheq.protocol import ArrayEnv
 from rllib_calsheq.supertypes import FloatArray, SupertypeSpace
 from rllib_calsheq.targets import Outcome
 
@@ -132,8 +132,7 @@ def play_arrays(
 def check_shared_members(env: Any, protocol: type) -> None:
     """Members that both forms have, and their types."""
     name = type(env).__name__
-    declared = {*getattr(protocol, "__annotations__", {}), "episode_outcomes"}
-    declared |= {"set_supertypes"} if protocol is CalibratableEnv else {"reset", "step"}
+    declared = {member for member in vars(protocol) if not member.startswith("_")}
     missing = sorted(member for member in declared if not hasattr(env, member))
     require(
         not missing,

@@ -84,7 +84,8 @@ def _stages(history: pd.DataFrame) -> pd.Series:
 
 def _names(history: pd.DataFrame, group: str) -> list[str]:
     start, end = f"{PREFIX}{group}/", "/mean"
-    return [c[len(start) : -len(end)] for c in history if c.startswith(start) and c.endswith(end)]
+    columns = [str(c) for c in history]
+    return [c[len(start) : -len(end)] for c in columns if c.startswith(start) and c.endswith(end)]
 
 
 def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:

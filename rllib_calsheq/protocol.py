@@ -20,17 +20,19 @@ from rllib_calsheq.targets import Outcome
 
 @runtime_checkable
 class CalibratableEnv(Protocol):
-    """A `MultiAgentEnv` whose supertypes can be set and whose outcomes can be read.
+    """A `MultiAgentEnv` whose supertypes can be set and whose outcomes can be read."""
 
-    Attributes:
-        supertype_space: Names and bounds of the profile Λ.
-        outcomes: The outcomes of an episode, in the order of the outcome vector.
-        agent_supertypes: Supertype of every agent, by agent ID.
-    """
+    @property
+    def supertype_space(self) -> SupertypeSpace:
+        """Names and bounds of the profile Λ."""
 
-    supertype_space: SupertypeSpace
-    outcomes: Sequence[Outcome]
-    agent_supertypes: Mapping[Any, str]
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """The N outcomes of an episode, in the order of the outcome vector."""
+
+    @property
+    def agent_supertypes(self) -> Mapping[Any, str]:
+        """Supertype of every agent, by agent ID."""
 
     def set_supertypes(self, profile: npt.ArrayLike) -> None:
         """Sets the profile (d,), in natural units, for the next and later episodes."""
@@ -44,22 +46,31 @@ class ArrayEnv(Protocol):
     """E episodes of n agents, stepped at once as arrays.
 
     All agents act in every step, episodes last ``episode_length`` steps and then terminate.
-
-    Attributes:
-        supertype_space: Names and bounds of the profile Λ.
-        outcomes: The outcomes of an episode, in the order of the outcome vector.
-        agent_supertypes: Supertype of each of the n agents.
-        observation_space: Space of one agent's observation.
-        action_space: Space of one agent's action.
-        episode_length: Steps T in every episode.
     """
 
-    supertype_space: SupertypeSpace
-    outcomes: Sequence[Outcome]
-    agent_supertypes: Sequence[str]
-    observation_space: gym.Space
-    action_space: gym.Space
-    episode_length: int
+    @property
+    def supertype_space(self) -> SupertypeSpace:
+        """Names and bounds of the profile Λ."""
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """The N outcomes of an episode, in the order of the outcome vector."""
+
+    @property
+    def agent_supertypes(self) -> Sequence[str]:
+        """Supertype of each of the n agents."""
+
+    @property
+    def observation_space(self) -> gym.Space:
+        """Space of one agent's observation."""
+
+    @property
+    def action_space(self) -> gym.Space:
+        """Space of one agent's action."""
+
+    @property
+    def episode_length(self) -> int:
+        """Steps T in every episode."""
 
     def reset(self, profiles: npt.ArrayLike, seeds: Sequence[int]) -> npt.NDArray:
         """Starts E episodes from profiles (E, d) and seeds (E,); returns (E, n, obs...)."""

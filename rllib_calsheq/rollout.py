@@ -114,7 +114,11 @@ def rollout(
         if explore
         else module.get_inference_action_dist_cls()
     )
-    forward = module.forward_exploration if explore else module.forward_inference
+    # The hooks behind forward_exploration() and forward_inference(), which switch all of the
+    # module's parts to evaluation mode and back at every call; here it is done once.
+    was_training = module.training
+    module.eval()
+    forward = module._forward_exploration if explore else module._forward_inference
     with torch.no_grad():
         for t in range(T):
             all_observations[t] = observations
@@ -128,6 +132,7 @@ def rollout(
             observations, rewards[t] = env.step(chosen)
         all_inputs, all_actions = torch.stack(inputs), torch.stack(actions)
         logp = module.get_exploration_action_dist_cls().from_logits(all_inputs).logp(all_actions)
+    module.train(was_training)
     block = RolloutBlock(
         observations=all_observations,
         actions=all_actions.cpu().numpy().reshape(T, E, n, *all_actions.shape[2:]),

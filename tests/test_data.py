@@ -24,6 +24,8 @@ from rllib_calsheq.target_files import TargetFile
 from rllib_calsheq.targets import TargetSet
 from rllib_calsheq.transactions import NUM_CLUSTERS
 
+from recording_market import RecordingMarket
+
 COLUMNS = {"seller": "seller", "quantity": "quantity"}
 
 
@@ -100,13 +102,13 @@ def test_an_evenly_connected_market_reproduces_the_pooled_distribution():
     """With equal connections every tenth trades alike: percentiles are the pooled ones."""
     table = make_table(rows=5000)
     found = targets_from_transactions(table, merchant="s0", bootstrap=2, **COLUMNS)
-    market = ArrayMarket(MarketConfig(**found["env_config"]))
+    market = RecordingMarket(MarketConfig(**found["env_config"]))
     space = market.supertype_space
     profiles = np.tile(space.from_mapping({n: 0.5 for n in space.names if "connect" in n}), (48, 1))
     market.reset(profiles, range(48))
     for _ in range(market.episode_length):
         market.step(np.full((48, market.config.num_merchants, 2), -0.6))
-    _, _, quantity = (np.concatenate(part) for part in zip(*market._trades, strict=True))
+    _, _, quantity = market.trades()
     pooled = np.percentile(table["quantity"], PERCENTILES)
     np.testing.assert_allclose(np.percentile(quantity, PERCENTILES), pooled, atol=1.5)
     lots = quantity.mean() / market.config.lot_size

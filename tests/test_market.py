@@ -6,13 +6,15 @@ import pytest
 from rllib_calsheq.data import transaction_outcomes
 from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 
+from recording_market import RecordingMarket
+
 NO_QUOTE = 1.0
 #: Deviations beyond which a sampled frequency counts as wrong.
 SIGMAS = 4.5
 
 
 def make(**fields):
-    return ArrayMarket(MarketConfig(**fields))
+    return RecordingMarket(MarketConfig(**fields))
 
 
 def profile_of(market, connection=0.5, tolerance=0.0, variance=0.0, **named):
@@ -43,7 +45,7 @@ def play(market, profile, episodes, quote, first_seed=0):
 
 def trades(market):
     """Episode, merchant and quantity of every trade so far."""
-    return tuple(np.concatenate(part) for part in zip(*market._trades, strict=True))
+    return market.trades()
 
 
 def outcomes(market):

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
+    """Returns mypy's exit code; its arguments are passed on."""
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "rllib_calsheq"
         package.mkdir()

@@ -21,6 +21,8 @@ from rllib_calsheq.supertypes import FloatArray
 NUM_STATE_OBSERVATIONS = 7
 
 BID, ASK = 0, 1
+#: Memory for the noise of customers' choices; more steps at once are faster, up to a point.
+MAX_NOISE_BYTES = 1 << 25
 
 
 class ArrayMarket:
@@ -44,6 +46,10 @@ class ArrayMarket:
         names = self.supertype_space.supertypes
         self._group = np.array([names.index(s) for s in self.agent_supertypes])
         self._cluster = np.repeat(np.arange(config.num_clusters), config.customers_per_cluster)
+        table = config.quantity_table[0]
+        distinct, ranks = np.unique(table, return_inverse=True)
+        #: Distinct quantities, ascending, and the place among them of each table entry.
+        self._distinct, self._ranks = distinct, ranks.reshape(table.shape)
 
     # --- reset ------------------------------------------------------------------------
 
@@ -80,7 +86,9 @@ class ArrayMarket:
         self._half_spreads = np.zeros((E, n, 2))
         self._volumes = np.zeros((E, n, 2))
         self._price_step = np.zeros(E)
-        self._trades: list[tuple[npt.NDArray, npt.NDArray, npt.NDArray]] = []
+        #: Of every trade: (episode, supertype, rank of its quantity) as one flat index.
+        self._trades: list[npt.NDArray[np.intp]] = []
+        self._noise_end = 0
         self._sum_half_spread = np.zeros((E, n))
         self._sum_abs_inventory = np.zeros((E, n))
         self._traded = np.zeros((E, n))
@@ -134,6 +142,7 @@ class ArrayMarket:
             position = np.searchsorted(keys, np.concatenate(level)[order] + cluster, side="right")
             row = np.minimum(position - cluster * quantities.shape[1], quantities.shape[1] - 1)
         self._quantity = quantities[cluster, row]
+        self._rank = self._ranks[cluster, row]
         # First arrival of every step, and of every episode within a step.
         E = len(counts)
         per_cell = np.bincount(when_flat * E + episode, minlength=T * E).reshape(T, E)
@@ -176,12 +185,13 @@ class ArrayMarket:
         merchant, trades = self._choose(episode, self._customer[lo:hi], side, quoting)
         episode, side, merchant = episode[trades], side[trades], merchant[trades]
         quantity = quantity[trades]
-        self._trades.append((episode, merchant, quantity))
+        self._record(episode, merchant, self._rank[lo:hi][trades])
 
         E, n = self._inventory.shape
         cell = (episode * n + merchant) * 2 + side
         lots = quantity / cfg.lot_size
-        self._volumes = np.bincount(cell, lots, minlength=E * n * 2).reshape(E, n, 2)
+        volumes = np.bincount(cell, weights=lots, minlength=E * n * 2)
+        self._volumes = volumes.astype(np.float64).reshape(E, n, 2)
         income = (self._volumes * self._half_spreads).sum(axis=-1)
         self._inventory += self._volumes[..., BID] - self._volumes[..., ASK]
         self._price_step = self._price_steps[:, self._t]
@@ -197,6 +207,16 @@ class ArrayMarket:
         self._sum_abs_inventory += np.abs(self._inventory)
         self._t += 1
         return self._observe(), rewards.astype(np.float32)
+
+    def _record(
+        self,
+        episode: npt.NDArray[np.intp],
+        merchant: npt.NDArray[np.intp],
+        rank: npt.NDArray[np.intp],
+    ) -> None:
+        """Notes a step's trades for the percentiles, all arguments of shape (trades,)."""
+        cell = episode * len(self.supertype_space.supertypes) + self._group[merchant]
+        self._trades.append(cell * len(self._distinct) + rank)
 
     def _choose(
         self,
@@ -234,13 +254,32 @@ class ArrayMarket:
 
     def _race_noise(self) -> npt.NDArray[np.float32]:
         """Exp(1) of each arrival of this step: one a merchant and one for leaving, (M, n + 1)."""
-        counts = self._per_episode[self._t]
-        noise = np.empty((int(counts.sum()), self.config.num_merchants + 1), dtype=np.float32)
-        end = 0
-        for rng, count in zip(self._rngs, counts, strict=True):
-            start, end = end, end + count
-            rng.standard_exponential(dtype=np.float32, out=noise[start:end])
-        return noise
+        if self._t >= self._noise_end:
+            self._draw_noise()
+        lo, hi = self._first[self._t], self._first[self._t + 1]
+        return self._noise[self._noise_row[lo - self._noise_first : hi - self._noise_first]]
+
+    def _draw_noise(self) -> None:
+        """Draws the race's noise of as many steps as fit into `MAX_NOISE_BYTES`, at least one.
+
+        One draw an episode instead of one a step: the numbers are the same.
+        """
+        racers = self.config.num_merchants + 1
+        allowed = MAX_NOISE_BYTES // (4 * racers)
+        within = np.searchsorted(self._first, self._first[self._t] + allowed, side="right") - 1
+        self._noise_end = end = max(int(within), self._t + 1)
+        counts = self._per_episode[self._t : end]
+        per_episode = counts.sum(axis=0)
+        starts = np.concatenate([[0], np.cumsum(per_episode)])
+        self._noise = np.empty((int(starts[-1]), racers), dtype=np.float32)
+        for e, rng in enumerate(self._rngs):
+            rng.standard_exponential(dtype=np.float32, out=self._noise[starts[e] : starts[e + 1]])
+        # Drawn episode by episode, wanted step by step: row of each arrival, in arrival order.
+        self._noise_first = int(self._first[self._t])
+        cells = counts.ravel()
+        first_row = starts[:-1] + np.cumsum(counts, axis=0) - counts
+        before = np.cumsum(cells) - cells
+        self._noise_row = np.repeat(first_row.ravel() - before, cells) + np.arange(cells.sum())
 
     def _observe(self) -> npt.NDArray[np.float32]:
         """What each merchant sees of its own state and type, (E, n, num_clusters + 8)."""
@@ -277,25 +316,26 @@ class ArrayMarket:
         return np.concatenate(columns, axis=1)
 
     def _quantity_percentiles(self) -> FloatArray:
-        """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants."""
-        E = len(self._inventory)
-        G = len(self.supertype_space.supertypes)
-        fractions = np.asarray(self.config.percentiles) / 100.0
-        if not self._trades:
-            return np.full((E, G, len(fractions)), np.nan)
-        episode, merchant, quantity = (np.concatenate(x) for x in zip(*self._trades, strict=True))
-        cell = episode * G + self._group[merchant]
-        quantity = quantity[np.lexsort((quantity, cell))]
-        counts = np.bincount(cell, minlength=E * G)
-        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        # Linear interpolation between order statistics, as numpy.percentile does.
-        rank = fractions[None, :] * np.maximum(counts - 1, 0)[:, None]
+        """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants.
+
+        Quantities come from a table, so that counting replaces sorting: a percentile lies
+        between the two order statistics that cumulative counts lead to, as in numpy.percentile.
+        """
+        cells = len(self._inventory) * len(self.supertype_space.supertypes)
+        values = len(self._distinct)
+        trades = np.concatenate(self._trades) if self._trades else np.empty(0, dtype=np.intp)
+        histogram = np.bincount(trades, minlength=cells * values).reshape(cells, values)
+        cumulative = histogram.cumsum(axis=1)
+        count = cumulative[:, -1]
+        rank = np.asarray(self.config.percentiles) / 100.0 * np.maximum(count - 1, 0)[:, None]
         below = np.floor(rank).astype(np.intp)
-        above = np.minimum(below + 1, np.maximum(counts - 1, 0)[:, None])
-        last = max(len(quantity) - 1, 0)
-        at = np.append(quantity, np.nan) if len(quantity) == 0 else quantity
-        low = at[np.minimum(first[:, None] + below, last)]
-        high = at[np.minimum(first[:, None] + above, last)]
-        values = low + (high - low) * (rank - below)
-        values[counts == 0] = np.nan
-        return values.reshape(E, G, len(fractions))
+        above = np.minimum(below + 1, np.maximum(count - 1, 0)[:, None])
+
+        def order_statistic(k: npt.NDArray[np.intp]) -> FloatArray:
+            position = (cumulative[:, None, :] <= k[:, :, None]).sum(axis=-1)
+            return self._distinct[np.minimum(position, values - 1)]
+
+        low, high = order_statistic(below), order_statistic(above)
+        found = low + (high - low) * (rank - below)
+        found[count == 0] = np.nan
+        return found.reshape(len(self._inventory), -1, rank.shape[1])

@@ -92,7 +92,7 @@ class MarketConfig:
         ):
             value = getattr(self, name)
             require(
-                isinstance(value, (int, np.integer)) and value >= least,
+                isinstance(value, int) and value >= least,
                 f"market field {name}",
                 value,
                 f"integers from {least}",

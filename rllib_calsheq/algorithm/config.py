@@ -17,6 +17,7 @@ from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, re
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
 from rllib_calsheq.configuration import from_mapping, require, unknown_key_message
+from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
 from rllib_calsheq.target_files import TargetFile
 from rllib_calsheq.targets import TargetSet
@@ -55,6 +56,10 @@ class CALSHEQConfig(PPOConfig):
             form); ``episodes`` is RLlib's own path; ``auto`` takes arrays where it can.
     """
 
+    # RLlib's own fields, whose types it does not state.
+    env: Any
+    callbacks_class: Any
+
     def __init__(self, algo_class: Any = None) -> None:
         if algo_class is None:
             from rllib_calsheq.algorithm.calsheq import CALSHEQ as algo_class  # noqa: N811
@@ -86,7 +91,6 @@ class CALSHEQConfig(PPOConfig):
         }
         self.batch_mode = "complete_episodes"
         self.multi_agent(policies={SHARED_POLICY}, policy_mapping_fn=map_to_shared_policy)
-        self._learner_class = TwoTimescalePPOLearner
         self._problem: CalibrationProblem | None = None
 
     # --- setters ----------------------------------------------------------------------
@@ -147,8 +151,8 @@ class CALSHEQConfig(PPOConfig):
             if self.calibrator.get("name") == "fixed":
                 return TargetFile(targets={})
             raise ValueError(
-                "no targets given: set `targets` to a target file (make one with `calsheq targets`) or "
-                "to a mapping of outcomes to values"
+                "no targets given: set `targets` to a target file (make one with "
+                "`calsheq targets`) or to a mapping of outcomes to values"
             )
         return TargetFile.load(self.targets)
 
@@ -319,6 +323,7 @@ class CALSHEQConfig(PPOConfig):
         """Sets RLlib's own fields to what this configuration means."""
         arrays = self.uses_arrays
         self.env_runner_cls = ArrayEnvRunner if arrays else EpisodeEnvRunner
+        self._learner_class = LeanPPOLearner if arrays else TwoTimescalePPOLearner
         self.add_default_connectors_to_learner_pipeline = not arrays
         per_runner = -(-self.num_particles // max(self.num_env_runners, 1))
         # The array runner holds one plain environment, for its spaces. Episodes of different

@@ -10,7 +10,6 @@ from typing import Any
 import gymnasium as gym
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_calsheq.protocol import CalibratableEnv
 from rllib_calsheq.supertypes import SupertypeSpace
 from rllib_calsheq.targets import Outcome, reward_outcomes
 
@@ -82,14 +81,14 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
         )
         if not hasattr(instance, name)
     ]
-    if missing or not isinstance(instance, CalibratableEnv):
+    if missing:
         raise ValueError(
             f"{env_class.__name__} cannot be calibrated: it lacks {missing}. Implement "
             "rllib_calsheq.protocol.CalibratableEnv (supertype_space, outcomes, agent_supertypes, "
             "set_supertypes, episode_outcomes) and check it with "
             "rllib_calsheq.conformance.check_calibratable_env"
         )
-    space = instance.supertype_space
+    space: SupertypeSpace = instance.supertype_space
     agents = list(instance.possible_agents)
     instance.close()
     return CalibrationProblem(

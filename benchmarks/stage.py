@@ -1,0 +1,99 @@
+"""A whole stage against RLlib's default path and against the bare loop.
+
+    python benchmarks/stage.py            # n = 5, T = 60, B = 64
+    python benchmarks/stage.py --json     # ratio_vs_rllib, ratio_vs_bare, calibration_share
+
+``ratio_vs_rllib`` is the time of an iteration of RLlib's own PPO on the same market (its
+`MultiAgentEnvRunner` and learner pipeline, no calibrator at all) over that of a CALSHEQ stage;
+``ratio_vs_bare`` is the time of a CALSHEQ stage over that of the bare loop in `bare.py`;
+``calibration_share`` is the part of a CALSHEQ stage spent in callback, broadcast and calibrator.
+"""
+
+from timing import interleave, parser, quiet, ratios, show, spread  # isort: skip
+import time
+
+from bare import BareLoop
+
+
+def build_calsheq(n, particles, calibrator):
+    from rllib_calsheq.algorithm import CALSHEQConfig
+
+    targets = {"supertype_1.share": 0.12, "supertype_1.quantity_p10": 5.0, "supertype_1.quantity_p50": 30.0}
+    return (
+        CALSHEQConfig()
+        .environment("rllib_calsheq.envs.MarketEnv", env_config={"num_merchants": n})
+        .calibration(targets=targets, num_particles=particles, calibrator=calibrator)
+        .build_algo()
+    )
+
+
+def build_rllib(n, particles, num_envs=16):
+    """RLlib's own PPO, with the networks and PPO settings of the CALSHEQ defaults."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+
+    from rllib_calsheq.algorithm.config import SHARED_POLICY, CALSHEQConfig, map_to_shared_policy
+    from rllib_calsheq.envs import MarketEnv
+
+    ours = CALSHEQConfig()
+    config = PPOConfig().environment(MarketEnv, env_config={"num_merchants": n})
+    config.multi_agent(policies={SHARED_POLICY}, policy_mapping_fn=map_to_shared_policy)
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs, batch_mode="complete_episodes")
+    config.rl_module(
+        model_config=DefaultModelConfig(
+            fcnet_hiddens=[64, 64], fcnet_activation="tanh", free_log_std=True
+        )
+    )
+    config.training(
+        train_batch_size_per_learner=particles * 60, minibatch_size=ours.minibatch_size,
+        num_epochs=ours.num_epochs, gamma=ours.gamma, lambda_=ours.lambda_, lr=1e-3,
+        vf_clip_param=ours.vf_clip_param,
+    )  # fmt: skip
+    return config.build_algo()
+
+
+def time_calibration(algorithm):
+    """Collects the seconds that a stage spends on calibration, in a list that it returns."""
+    seconds = []
+    callback = next(c for c in algorithm.callbacks if type(c).__name__ == "CalibrationCallback")
+    original = callback.on_train_result
+
+    def timed(**kwargs):
+        start = time.perf_counter()
+        original(**kwargs)
+        seconds.append(time.perf_counter() - start)
+
+    callback.on_train_result = timed
+    return seconds
+
+
+def main():
+    options = parser(__doc__)
+    options.add_argument("--merchants", type=int, default=5)
+    options.add_argument("--particles", type=int, default=64)
+    options.add_argument("--calibrator", default="ppo")
+    options.add_argument("--no-rllib", action="store_true", help="leave RLlib's default path out")
+    args = options.parse_args()
+    quiet()
+    calsheq = build_calsheq(args.merchants, args.particles, {"name": args.calibrator})
+    bare = BareLoop(
+        calsheq.calibration.targets, num_merchants=args.merchants, particles=args.particles
+    )
+    contenders = {"calsheq": calsheq.train, "bare": bare.run_stage}
+    if not args.no_rllib:
+        contenders["rllib"] = build_rllib(args.merchants, args.particles).train
+    interleave(contenders, 1)
+    on_calibration = time_calibration(calsheq)
+    seconds = interleave(contenders, args.rounds)
+    found = {
+        "ratio_vs_bare": ratios(seconds["calsheq"], seconds["bare"]),
+        "calibration_share": ratios(on_calibration, seconds["calsheq"]),
+        **{f"seconds_{name}": spread(values) for name, values in seconds.items()},
+    }
+    if "rllib" in seconds:
+        found = {"ratio_vs_rllib": ratios(seconds["rllib"], seconds["calsheq"]), **found}
+    show(found, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What is installed: packages, bounds and pins, the wheel, and the README's two commands."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Folders of the checkout and the packages that they are installed as.
+FOLDERS = {"rllib_calsheq": "rllib_calsheq", "envs": "rllib_calsheq.envs"}
+FOLDERS["callbacks"] = "rllib_calsheq.callbacks"
+#: What a wheel is built from.
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", *FOLDERS)
+#: The oldest setuptools that pyproject.toml takes.
+SETUPTOOLS = Version("77")
+
+
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def lines(text):
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def requirements(section, option):
+    return [Requirement(line) for line in lines(setup_cfg()[section][option])]
+
+
+def pins():
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    return [Requirement(line) for line in lines(text) if not line.startswith("#")]
+
+
+def python(code, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_every_package_on_disk_is_in_setup_cfg_and_none_else():
+    found = set()
+    for folder, package in FOLDERS.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            parts = init.parent.relative_to(ROOT / folder).parts
+            found.add(".".join((package, *parts)))
+    assert set(lines(setup_cfg()["options"]["packages"])) == found
+
+
+@pytest.mark.parametrize("folder", ["envs", "callbacks"])
+def test_a_second_copy_under_the_folders_name_is_refused(folder):
+    run = python(f"import {folder}", ROOT)
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: this folder is the package `rllib_calsheq.{folder}`")
+    assert "pip install -e ." in last
+
+
+def test_the_wheel_holds_the_packages_and_works(tmp_path):
+    source, wheels, target = (tmp_path / name for name in ("source", "wheels", "target"))
+    source.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(ROOT / name, source / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(wheels)]
+    try:
+        import setuptools
+
+        if Version(setuptools.__version__) >= SETUPTOOLS:
+            command.append("--no-build-isolation")
+    except ImportError:
+        pass
+    # Run from elsewhere: Python would take the folder `build` of a checkout for the package.
+    subprocess.run([*command, str(source)], check=True, timeout=300, cwd=tmp_path)
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        entry_points = next(n for n in names if n.endswith("entry_points.txt"))
+        commands = archive.read(entry_points).decode()
+        archive.extractall(target)
+    top_level = {name.partition("/")[0] for name in names}
+    assert {n for n in top_level if not n.endswith(".dist-info")} == {"rllib_calsheq"}
+    for expected in (
+        "rllib_calsheq/py.typed",
+        "rllib_calsheq/envs/market/array.py",
+        "rllib_calsheq/callbacks/calibration.py",
+        "rllib_calsheq/cli/rllib.py",
+    ):
+        assert expected in names
+    assert any(name.endswith("LICENSE") for name in names)
+    assert "rllib = " in commands
+    assert "calsheq = " in commands
+    code = "import rllib_calsheq.envs.market.config as m; print(m.__file__)"
+    # A path comes before an editable install; the answer says which one it was.
+    run = python(code, tmp_path, PYTHONPATH=str(target))
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.strip()) == target / "rllib_calsheq/envs/market/config.py"
+
+
+def test_every_dependency_has_a_lower_and_an_upper_bound():
+    for requirement in requirements("options", "install_requires"):
+        operators = {s.operator for s in requirement.specifier}
+        assert operators & {">=", "==", "~="}, requirement
+        assert operators & {"<", "==", "~="}, requirement
+
+
+def test_constraints_pin_versions_within_the_bounds():
+    pinned = {}
+    for pin in pins():
+        (specifier,) = pin.specifier
+        assert specifier.operator == "==", pin
+        assert "+" not in specifier.version, f"{pin}: a local version is one machine's"
+        pinned[canonicalize_name(pin.name)] = specifier.version
+    for section, option in (("options", "install_requires"), ("options.extras_require", "test")):
+        for requirement in requirements(section, option):
+            name = canonicalize_name(requirement.name)
+            assert name in pinned, f"constraints.txt does not pin {name}"
+            assert requirement.specifier.contains(pinned[name]), (requirement, pinned[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("run", "rllib train -f tuned_examples/calsheq.yaml"),
+        ("test", "python -m pytest"),
+    ],
+)
+def test_the_readme_has_the_commands_that_do_everything(name, end):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"^<!-- command: {name} -->\n```bash\n(.*?)^```$", text, re.M | re.S)
+    assert len(blocks) == 1
+    (command,) = lines(blocks[0])
+    assert command.startswith("python3 -m venv .venv && ")
+    assert command.endswith(end)
+    assert "pip install -c constraints.txt torch==" in command
+    torch = next(pin for pin in pins() if pin.name == "torch")
+    assert str(torch) in command
+
+
+def test_ci_takes_its_test_command_from_the_readme():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text(encoding="utf-8")
+    assert "<!-- command: test -->" in text
+    assert "pip install -c" not in text
