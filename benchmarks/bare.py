@@ -27,7 +27,8 @@ class GaussianPPO:
         self.log_std = nn.Parameter(torch.full((actions,), float(np.log(std))))
         self.parameters = [*self.policy.parameters(), *self.value.parameters(), self.log_std]
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr)
-        self.epochs, self.minibatch, self.kl_target, self.kl_coeff = epochs, minibatch, kl_target, 0.2
+        self.epochs, self.minibatch = epochs, minibatch
+        self.kl_target, self.kl_coeff = kl_target, 0.2
 
     @torch.no_grad()
     def act(self, observations):
@@ -43,7 +44,8 @@ class GaussianPPO:
         old_log_std = self.log_std.detach().clone()
         with torch.no_grad():
             logp_old = self.distribution(means, old_log_std).log_prob(actions).sum(-1)
-        advantages = (advantages - advantages.mean()) / advantages.std(unbiased=False).clamp(min=1e-4)
+        deviation = advantages.std(unbiased=False).clamp(min=1e-4)
+        advantages = (advantages - advantages.mean()) / deviation
         size = min(self.minibatch or len(advantages), len(advantages))
         kl_value = 0.0
         for _ in range(self.epochs):
@@ -81,7 +83,8 @@ class BareLoop:
         d = len(self.env.supertype_space)
         self.merchants = GaussianPPO(size, 2, epochs=4, minibatch=1024, kl_target=0.01)
         self.calibrator = GaussianPPO(d, d, epochs=10, minibatch=None, kl_target=0.2, std=0.6)
-        self.unit = np.tile(self.env.supertype_space.to_unit(self.env.supertype_space.start), (particles, 1))
+        space = self.env.supertype_space
+        self.unit = np.tile(space.to_unit(space.start), (particles, 1))
 
     def sample(self, unit):
         """One episode a particle: (T, E, n, ...) arrays and outcomes (E, N)."""

@@ -18,7 +18,11 @@ from bare import BareLoop
 def build_calsheq(n, particles, calibrator):
     from rllib_calsheq.algorithm import CALSHEQConfig
 
-    targets = {"supertype_1.share": 0.12, "supertype_1.quantity_p10": 5.0, "supertype_1.quantity_p50": 30.0}
+    targets = {
+        "supertype_1.share": 0.12,
+        "supertype_1.quantity_p10": 5.0,
+        "supertype_1.quantity_p50": 30.0,
+    }
     return (
         CALSHEQConfig()
         .environment("rllib_calsheq.envs.MarketEnv", env_config={"num_merchants": n})
@@ -38,7 +42,9 @@ def build_rllib(n, particles, num_envs=16):
     ours = CALSHEQConfig()
     config = PPOConfig().environment(MarketEnv, env_config={"num_merchants": n})
     config.multi_agent(policies={SHARED_POLICY}, policy_mapping_fn=map_to_shared_policy)
-    config.env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs, batch_mode="complete_episodes")
+    config.env_runners(
+        num_env_runners=0, num_envs_per_env_runner=num_envs, batch_mode="complete_episodes"
+    )
     config.rl_module(
         model_config=DefaultModelConfig(
             fcnet_hiddens=[64, 64], fcnet_activation="tanh", free_log_std=True

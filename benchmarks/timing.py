@@ -1,4 +1,4 @@
-"""Timing side by side: every contender in turn, in one run, so that ratios hold on a noisy machine."""
+"""Timing side by side: every contender in turn, so that ratios hold on a noisy machine."""
 
 import argparse
 import json

@@ -29,6 +29,7 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
     #: Name of the random stream that the next update shuffles its minibatches with.
     _stream: tuple[int, ...] = ()
     _weights_seq_no: int
+    metrics: Any
 
     def build(self) -> None:
         """Builds modules and optimizers, and takes RLlib's own schedules off them."""

@@ -1,0 +1,525 @@
+"""The commands: experiment files, refusals in one paragraph, and a killed run that goes on."""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+from rllib_calsheq.cli import calsheq, rllib
+from rllib_calsheq.cli.experiment_files import (
+    apply_override,
+    flatten,
+    load_experiments,
+    resolve_grid,
+    variants,
+)
+from rllib_calsheq.cli.table import WORST_TARGET, LiveTable
+from rllib_calsheq.target_files import TargetFile
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEC = {
+    "run": "CALSHEQ",
+    "env": "rllib_calsheq.envs.SubwayEnv",
+    "stop": {"training_iteration": 3},
+    "config": {
+        "targets": {"suburbs.subway_rate": 0.8, "inside.subway_rate": 0.2},
+        "env_config": {"num_suburbs": 3, "num_inside": 2, "episode_length": 5},
+        "num_particles": 8,
+        "minibatch_size": 64,
+    },
+}
+
+
+class NoProtocol(MultiAgentEnv):
+    def __init__(self, config=None):
+        super().__init__()
+
+
+def spec(config=None, **keys):
+    """`SPEC` with other keys, and other keys of its ``config``."""
+    made = copy.deepcopy(SPEC)
+    made["config"].update(config or {})
+    return {**made, **keys}
+
+
+def write(folder, content, name="experiment.yaml"):
+    file = folder / name
+    text = content if isinstance(content, str) else yaml.safe_dump({"experiment": content})
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def load_one(folder, content, overrides=()):
+    (experiment,) = load_experiments(write(folder, content), list(overrides))
+    return experiment
+
+
+def refusal(capsys, main, words):
+    """Runs a command that must refuse its input; returns the one paragraph that it prints."""
+    assert main([str(word) for word in words]) == 2
+    printed = capsys.readouterr()
+    message = printed.err.strip()
+    assert message.startswith("error: ")
+    assert "\n\n" not in message
+    assert "Traceback" not in printed.out + printed.err
+    return " ".join(message.split())
+
+
+# --- experiment files -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (spec(stpo={}), ["experiment 'experiment' has no field 'stpo'", "did you mean 'stop'"]),
+        (spec(checkpoint_config={"frequency": 1}), ["checkpoint_config", "checkpoint_frequency"]),
+        ({"env": "x"}, ["does not say which algorithm to run", "run: CALSHEQ"]),
+        ("a: [", ["is not valid YAML"]),
+        ("[1, 2]", ["is no experiment file", "must map experiment names"]),
+        ("name: 3", ["is no experiment file"]),
+        ("", ["is no experiment file"]),
+    ],
+)
+def test_a_bad_experiment_file_is_refused(tmp_path, content, words):
+    file = write(tmp_path, content)
+    with pytest.raises(ValueError, match=r".") as caught:
+        load_experiments(file)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_experiment_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no experiment file .*nowhere\.yaml"):
+        load_experiments(tmp_path / "nowhere.yaml")
+
+
+def test_an_experiment_is_read(tmp_path):
+    found = load_one(tmp_path, spec(num_samples=2, checkpoint_config={"num_to_keep": 3}))
+    assert (found.name, found.run, found.num_samples) == ("experiment", "CALSHEQ", 2)
+    assert found.is_calsheq
+    assert found.config["env"] == SPEC["env"]
+    assert found.checkpoint == {"num_to_keep": 3}
+    assert found.stop == {"training_iteration": 3}
+    assert found.storage_path is None
+
+
+def test_old_names_of_stops_and_checkpoints_mean_the_new_ones(tmp_path):
+    stop = {"timesteps_total": 5, "episode_reward_mean": 1.0, "env_runners": {"num_episodes": 2}}
+    found = load_one(
+        tmp_path, {"run": "PPO", "env": "x", "stop": stop, "checkpoint_freq": 4, "local_dir": "y"}
+    )
+    assert found.stop == {
+        "num_env_steps_sampled_lifetime": 5,
+        "env_runners/episode_return_mean": 1.0,
+        "env_runners/num_episodes": 2,
+    }
+    assert found.checkpoint == {"checkpoint_frequency": 4}
+    assert found.storage_path == "y"
+    assert not found.is_calsheq
+
+
+def test_flatten_joins_keys_with_slashes():
+    assert flatten({"a": {"b": {"c": 1}, "d": 2}, "e": 3}) == {"a/b/c": 1, "a/d": 2, "e": 3}
+    assert flatten({}) == {}
+
+
+def test_grids_are_resolved_at_any_depth(tmp_path):
+    config = {"lr_ratio": {"grid_search": [1.0, 0.1]}, "lr_cal": {"offset": {"grid_search": [1]}}}
+    found = load_one(tmp_path, spec(config))
+    assert {c["lr_ratio"] for c in variants(found.config)} == {1.0, 0.1}
+    assert all(c["lr_cal"]["offset"] == 1 for c in variants(found.config))
+    assert resolve_grid([{"a": 1}]) == [{"a": 1}]
+
+
+def test_target_files_are_looked_for_beside_the_experiment_and_carried_inside(tmp_path):
+    write(tmp_path, "{targets: {suburbs.subway_rate: 0.7}, ceiling: 0.9}", "mine.yaml")
+    found = load_one(tmp_path, spec({"targets": "mine.yaml"}))
+    assert found.config["targets"] == {"targets": {"suburbs.subway_rate": 0.7}, "ceiling": 0.9}
+    swept = load_one(tmp_path, spec({"targets": {"grid_search": ["mine.yaml", {"a": 1.0}]}}))
+    values = [c["targets"]["targets"] for c in variants(swept.config)]
+    assert values == [{"suburbs.subway_rate": 0.7}, {"a": 1.0}]
+
+
+# --- overrides ------------------------------------------------------------------------------
+
+
+def test_overrides_are_read_as_yaml(tmp_path):
+    overrides = (
+        "config.num_particles=4",
+        "config.lr_cal.exponent=0.8",
+        "config.calibrator={name: fixed}",
+        "stop.training_iteration=7",
+        "config.env_config.num_inside=1",
+    )
+    found = load_one(tmp_path, SPEC, overrides)
+    assert found.config["num_particles"] == 4
+    assert found.config["lr_cal"] == {"exponent": 0.8}
+    assert found.config["calibrator"] == {"name": "fixed"}
+    assert found.config["env_config"]["num_inside"] == 1
+    assert found.stop == {"training_iteration": 7}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("config.num_particles", ["--set takes path.to.key=value"]),
+        ("=3", ["--set takes path.to.key=value"]),
+        ("config..x=3", ["--set takes path.to.key=value"]),
+        ("confg.num_particles=3", ["no field 'confg'", "did you mean 'config'"]),
+        ("config.num_particles.x=3", ["config.num_particles is 8, no mapping"]),
+        ("config.targets={", ["the value is not valid YAML"]),
+    ],
+)
+def test_a_bad_override_is_refused(override, words):
+    with pytest.raises(ValueError, match=r".") as caught:
+        apply_override(spec(), override)
+    for word in words:
+        assert word in str(caught.value)
+
+
+# --- refusals -------------------------------------------------------------------------------
+
+MARKET = "rllib_calsheq.envs.MarketEnv"
+SHARE = {"supertype_1.share": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (spec({"num_particels": 4}), ["no field 'num_particels'", "did you mean 'num_particles'"]),
+        (
+            spec(
+                {
+                    "targets": SHARE,
+                    "env_config": {"supertypes": {"supertype_1.connection_1": 1.2}},
+                },
+                env=MARKET,
+            ),
+            ["supertype_1.connection_1 = 1.2 is outside its allowed range [0, 1]"],
+        ),
+        (spec({"targets": {"suburbs.taxi": 1}}), ["suburbs.taxi", "its outcomes are"]),
+        (
+            spec(
+                {
+                    "targets": {
+                        "suburbs.subway_rate": {"value": 1, "weight": 0.3},
+                        "inside.subway_rate": {"value": 1, "weight": 0.3},
+                    }
+                }
+            ),
+            ["weights of the targets sum to 0.6", "must sum to 1"],
+        ),
+        (spec({"targets": "nowhere.yaml"}), ["there is no target file nowhere.yaml"]),
+        (spec({"lr_cal": {"exponent": 0.55}}), ["break Assumption 2", "assumption_2: warn"]),
+        (
+            spec({"lr_cal": {"exponent": {"grid_search": [0.9, 0.4]}}}),
+            ["break Assumption 2", "exponent 0.4"],
+        ),
+        (spec({"num_learners": 2}), ["num_learners is 2", "sampling: episodes"]),
+        (spec({"num_env_runners": 9}), ["num_env_runners is 9", "num_particles = 8"]),
+        (spec(env=f"{__name__}.NoProtocol"), ["NoProtocol cannot be calibrated", "conformance"]),
+        (spec(env="CartPole-v1"), ["cannot be imported", "dotted path"]),
+    ],
+)
+def test_a_bad_experiment_is_refused_before_anything_starts(tmp_path, capsys, content, words):
+    message = refusal(capsys, rllib.main, ["train", "-f", write(tmp_path, content)])
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    "words", [["train"], ["train", "a", "b"], ["train", "-f", "nowhere.yaml"]], ids=" ".join
+)
+def test_a_command_without_a_good_file_is_refused(capsys, words):
+    assert "file" in refusal(capsys, rllib.main, words)
+
+
+def test_a_number_of_samples_below_one_is_refused(tmp_path, capsys):
+    words = ["train", "-f", write(tmp_path, SPEC), "--num-samples", 0]
+    assert "--num-samples is 0" in refusal(capsys, rllib.main, words)
+
+
+@pytest.mark.parametrize("command", [rllib.main, calsheq.main])
+def test_evaluating_what_is_not_there_is_refused(tmp_path, capsys, command):
+    assert "there is nothing at" in refusal(capsys, command, ["evaluate", tmp_path / "none"])
+    assert "is no run" in refusal(capsys, command, ["evaluate", tmp_path])
+    assert "--episodes is 0" in refusal(capsys, command, ["evaluate", tmp_path, "--episodes", 0])
+    (tmp_path / "result.json").write_text("{}\n", encoding="utf-8")
+    assert "has no checkpoint" in refusal(capsys, command, ["evaluate", tmp_path])
+
+
+def test_plotting_what_is_not_there_is_refused(tmp_path, capsys):
+    assert "there is nothing at" in refusal(capsys, calsheq.main, ["plot", tmp_path / "none"])
+    assert "is no run" in refusal(capsys, calsheq.main, ["plot", tmp_path])
+    (tmp_path / "result.json").touch()
+    assert "has no results yet" in refusal(capsys, calsheq.main, ["plot", tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--setting", "9", "-o", "x"], "--setting is 9"),
+        (["--profile", "nobody", "-o", "x"], "hidden profile is 'nobody'"),
+        (["--profile", "small", "large", "-o", "x"], "put {profile} into the name"),
+    ],
+)
+def test_bad_hidden_targets_are_refused(capsys, words, said):
+    assert said in refusal(capsys, calsheq.main, ["hidden-targets", *words])
+
+
+# --- targets from data ----------------------------------------------------------------------
+
+ROWS = "shop,kilograms\n" + "".join(f"{'ABC'[i % 3]},{1 + i % 40}\n" for i in range(240))
+COLUMNS = ["--seller", "shop", "--quantity", "kilograms", "--merchant", "A"]
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "said"),
+    [
+        ("", COLUMNS, "is empty"),
+        ("shop,kilograms\n", COLUMNS, "but no rows"),
+        ("shop,kilograms\nA,1\nB,two\n", COLUMNS, "are not numbers, e.g. ['two']"),
+        ("shop,kilograms\nA,1\nB,-2\n", COLUMNS, "are not positive"),
+        ("shop;kilograms\nA;1\n", COLUMNS, "separates its columns by ';'"),
+        (ROWS, [*COLUMNS[:-1], "Z"], "no seller 'Z'"),
+        (ROWS, ["--seller", "shp", *COLUMNS[2:]], "did you mean 'shop'"),
+        (ROWS, [*COLUMNS, "--num-merchants", "1"], "num_merchants is 1"),
+        (ROWS, [*COLUMNS, "--require", "paid"], "no column 'paid'"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path, capsys, table, words, said):
+    file = write(tmp_path, table, "table.csv")
+    assert said in refusal(capsys, calsheq.main, ["targets", file, *words])
+
+
+def test_a_missing_table_is_refused(tmp_path, capsys):
+    words = ["targets", tmp_path / "none.csv", *COLUMNS]
+    assert "does not exist" in refusal(capsys, calsheq.main, words)
+
+
+def test_targets_of_a_table_can_be_calibrated_to(tmp_path, capsys):
+    table = write(tmp_path, ROWS, "table.csv")
+    output = tmp_path / "targets.yaml"
+    assert calsheq.main(["targets", str(table), *COLUMNS, "-o", str(output)]) == 0
+    assert f"wrote {output}: 10 targets" in capsys.readouterr().out
+    target_file = TargetFile.load(output)
+    assert target_file.env_config["num_merchants"] == 3
+    assert target_file.source["file"] == "table.csv"
+    config = {"targets": output.name, "env_config": {}}
+    rllib.check(load_one(tmp_path, spec(config, env=MARKET)))
+    # Printed, it is the same file.
+    assert calsheq.main(["targets", str(table), *COLUMNS]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed == yaml.safe_load(output.read_text(encoding="utf-8"))
+
+
+# --- the live table -------------------------------------------------------------------------
+
+
+def result(stage, **more):
+    metrics = {
+        "stage": stage,
+        "num_particles": 8,
+        "reward_mean": 0.5432,
+        "reward_pooled": 0.6789,
+        "worst_target": "suburbs.subway_rate",
+        "worst_miss": 1.234,
+        "outcomes": {"suburbs.reward": {"mean": -12.34}, "suburbs.subway_rate": {"mean": 0.4}},
+        **more,
+    }
+    steps = {"num_agent_steps_sampled": {"shared_policy": 1000.0}}
+    return {"calibration": metrics, "env_runners": steps, "time_this_iter_s": 0.5}
+
+
+def test_a_line_of_the_live_table():
+    found = result(40)
+    cells = LiveTable(100).cells(found["calibration"], found, "")
+    assert cells == {
+        "stage": "40/100",
+        "reward": "0.543",
+        "pooled": "0.679",
+        WORST_TARGET: "suburbs.subway_rate (1.23)",
+        "suburbs.reward": "-12.3",
+        "steps/s": "2,000",
+        "left": "0:30",
+    }
+    several = LiveTable(None).cells(found["calibration"], found, "00003")
+    assert several["trial"] == "00003"
+    assert several["stage"] == "40"
+    assert "left" not in several
+
+
+def test_a_stage_without_an_outcome_says_so():
+    metrics = {"stage": 4, "num_particles": 0}
+    cells = LiveTable(10).cells(metrics, {}, "")
+    assert cells == {"stage": "4/10", "reward": "no outcome came back in this stage"}
+
+
+def test_the_live_table_prints_a_heading_and_always_the_last_stage(capsys):
+    table, trial = LiveTable(3), SimpleNamespace(trial_id="abc_00000")
+    for stage in (1, 2, 3):
+        table.on_trial_result(0, [trial], trial, result(stage))
+    heading, first, last = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["stage", "reward", "pooled"]
+    # Stage 2 came right after stage 1 and is left out.
+    assert (first.split()[0], last.split()[0]) == ("1/3", "3/3")
+    assert len(heading) == len(first) == len(last)
+
+
+# --- a run that is killed and goes on -------------------------------------------------------
+
+STAGES = 40
+#: Stages that the killed run must have behind it, and seconds that this may take.
+KILL_AFTER, PATIENCE_S = 8, 240
+EVALUATION_KEYS = {
+    "profile", "reward", "reward_start", "ceiling", "recovered_fraction", "outcomes"
+}  # fmt: skip
+
+
+@pytest.fixture
+def ray_folder():
+    """A short path of its own for the Ray sessions of a test; none of their processes is left."""
+    folder = tempfile.mkdtemp(prefix="cq")
+    yield folder
+    for pid in processes_of(folder):
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes_of(folder):
+    """Processes whose command line names a folder: Ray's own, of sessions that live there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(folder.encode() in word for word in words) and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
+def command(module, words, ray_folder, **kwargs):
+    environment = {
+        **os.environ,
+        "RAY_TMPDIR": ray_folder,
+        "OMP_NUM_THREADS": "1",
+        # Snapshots that are fresh when the kill comes.
+        "TUNE_GLOBAL_CHECKPOINT_S": "1",
+    }
+    line = [sys.executable, "-m", f"rllib_calsheq.cli.{module}", *map(str, words)]
+    return subprocess.Popen(line, env=environment, cwd=ROOT, text=True, **kwargs)
+
+
+def finish(process, seconds=PATIENCE_S):
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == 0, err
+    return out
+
+
+def rows(folder):
+    """Complete rows of a run's result.json, in the order in which they were written."""
+    found = []
+    for file in folder.glob("*/result.json"):
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                found.append(json.loads(line))
+    return found
+
+
+def calibration_by_stage(folder):
+    """``{stage: everything that was logged of it}``, as text, since NaN differs from itself."""
+    return {
+        row["training_iteration"]: json.dumps(row["calibration"], sort_keys=True)
+        for row in rows(folder)
+    }
+
+
+def kill_midway(process, folder):
+    """SIGKILL to a run's driver once some stages are checkpointed and known to Tune."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it was killed"
+        checkpoints = sorted(folder.glob(f"*/checkpoint_*{KILL_AFTER:02d}/rllib_checkpoint.json"))
+        snapshots = list(folder.glob("experiment_state-*.json"))
+        if checkpoints and snapshots:
+            newest = max(s.stat().st_mtime for s in snapshots)
+            if newest > checkpoints[0].stat().st_mtime:
+                break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def wait_until_gone(folder, seconds=90):
+    deadline = time.monotonic() + seconds
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not processes_of(folder), "Ray outlived the driver that started it"
+
+
+@pytest.mark.learning
+@pytest.mark.timeout(900)
+def test_a_killed_run_goes_on_bit_for_bit_and_can_be_evaluated(tmp_path, ray_folder, capsys):
+    known = {"targets": SPEC["config"]["targets"], "ceiling": 0.95, "reward_start": 0.1}
+    content = spec(
+        {"targets": known},
+        stop={"training_iteration": STAGES},
+        checkpoint_config={"checkpoint_frequency": 1, "checkpoint_at_end": True},
+    )
+    file = write(tmp_path, content)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train = ["train", "-f", file, "--storage-path", tmp_path, "--name"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    printed = finish(command("rllib", [*train, "whole"], ray_folder, **pipes))
+    assert f"{STAGES}/{STAGES}" in printed
+    assert "recovered fraction" in printed
+    assert f"results in {whole}" in printed
+
+    kill_midway(command("rllib", [*train, "cut"], ray_folder, **pipes), cut)
+    wait_until_gone(ray_folder)
+    before = [row["training_iteration"] for row in rows(cut)]
+    assert KILL_AFTER <= max(before) < STAGES
+    printed = finish(command("rllib", [*train, "cut", "--resume"], ray_folder, **pipes))
+    assert f"resuming {cut}" in printed
+    after = [row["training_iteration"] for row in rows(cut)]
+    assert max(after) == STAGES
+    assert after.count(1) == 1, "the run began anew instead of going on"
+
+    expected = calibration_by_stage(whole)
+    assert list(expected) == list(range(1, STAGES + 1))
+    assert {"reward_mean", "lr_shared", "kl_coefficient_shared", "profile", "calibrator"} <= set(
+        json.loads(expected[STAGES])
+    )
+    # Exact, and so is every stage before the kill.
+    assert calibration_by_stage(cut) == expected
+
+    words = ["evaluate", whole, "--json", "--episodes", 32]
+    evaluation = json.loads(finish(command("calsheq", words, ray_folder, **pipes)))
+    assert set(evaluation) >= EVALUATION_KEYS
+    assert (evaluation["ceiling"], evaluation["reward_start"]) == (0.95, 0.1)
+    assert evaluation["recovered_fraction"] == pytest.approx((evaluation["reward"] - 0.1) / 0.85)
+    assert [row["name"] for row in evaluation["outcomes"]] == list(known["targets"])
+    for row in evaluation["outcomes"]:
+        assert set(row) == {"name", "value", "stderr", "target", "scale"}
+    saved = json.loads(next(whole.glob("*/evaluation.json")).read_text(encoding="utf-8"))
+    assert saved["profile"] == evaluation["profile"]
+
+    pictures = tmp_path / "pictures"
+    assert calsheq.main(["plot", str(cut), "-o", str(pictures)]) == 0
+    names = {"reward", "supertype_rewards", "outcomes", "parameters"}
+    assert {picture.stem for picture in pictures.glob("*.png")} == names
+    assert all(picture.stat().st_size > 1000 for picture in pictures.glob("*.png"))
+    assert capsys.readouterr().out.count("drew ") == len(names)
