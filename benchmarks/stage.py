@@ -15,17 +15,16 @@ import time
 from bare import BareLoop
 
 
-def build_calsheq(n, particles, calibrator):
+def build_calsheq(env_config, particles, calibrator, num_env_runners=0):
+    """A CALSHEQ run on the market, ten targets as in setting 3."""
     from rllib_calsheq.algorithm import CALSHEQConfig
 
-    targets = {
-        "supertype_1.share": 0.12,
-        "supertype_1.quantity_p10": 5.0,
-        "supertype_1.quantity_p50": 30.0,
-    }
+    targets = {f"supertype_1.quantity_p{p}": 0.6 * p for p in range(10, 100, 10)}
+    targets["supertype_1.share"] = 0.12
     return (
         CALSHEQConfig()
-        .environment("rllib_calsheq.envs.MarketEnv", env_config={"num_merchants": n})
+        .environment("rllib_calsheq.envs.MarketEnv", env_config=env_config)
+        .env_runners(num_env_runners=num_env_runners)
         .calibration(targets=targets, num_particles=particles, calibrator=calibrator)
         .build_algo()
     )
@@ -81,7 +80,9 @@ def main():
     options.add_argument("--no-rllib", action="store_true", help="leave RLlib's default path out")
     args = options.parse_args()
     quiet()
-    calsheq = build_calsheq(args.merchants, args.particles, {"name": args.calibrator})
+    calsheq = build_calsheq(
+        {"num_merchants": args.merchants}, args.particles, {"name": args.calibrator}
+    )
     bare = BareLoop(
         calsheq.calibration.targets, num_merchants=args.merchants, particles=args.particles
     )

@@ -15,7 +15,7 @@ from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
 from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, resolve_env
 from rllib_calsheq.calibration import Calibration
-from rllib_calsheq.calibrators import make_calibrator
+from rllib_calsheq.calibrators import calibrator_config, make_calibrator
 from rllib_calsheq.configuration import from_mapping, require, unknown_key_message
 from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
@@ -265,6 +265,8 @@ class CALSHEQConfig(PPOConfig):
             self.calibrator,
             "a mapping with the key `name`, e.g. {name: ppo}",
         )
+        fields = dict(self.calibrator)
+        calibrator_config(fields.pop("name"), fields)
         for name in ("num_particles", "profile_window"):
             value = getattr(self, name)
             require(isinstance(value, int) and value >= 1, name, value, "integers from 1")

@@ -54,10 +54,10 @@ class OutcomeCritic:
             self._rows = self._columns = np.arange(dim)
         size = 1 + dim + len(self._rows)
         K = len(targets)
-        self._gram = np.zeros((size, size))
+        self._gram: npt.NDArray = np.zeros((size, size))
         self._moments = np.zeros((size, 2 * K))
         self._coefficients = np.zeros((size, 2 * K))
-        self._recent_profiles = np.zeros((0, dim))
+        self._recent_profiles: FloatArray = np.zeros((0, dim))
         self._recent_misses = np.zeros((0, K))
 
     @property

@@ -26,7 +26,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from rllib_calsheq.calibrators.base import Calibrator
 from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic
 from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
-from rllib_calsheq.learner import TwoTimescalePPOLearner
+from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
@@ -127,14 +127,13 @@ class PPOCalibrator(Calibrator):
         """Sets β^cal_m on the optimizer."""
         self._learner.set_learning_rate(rate)
 
-    def _build_learner(self) -> TwoTimescalePPOLearner:
+    def _build_learner(self) -> LeanPPOLearner:
         """RLlib's PPO learner of one-step episodes, its weights drawn from the seed alone."""
         cfg = self.config
         ppo = (
             PPOConfig()
-            .learners(num_learners=0, num_gpus_per_learner=0)
+            .learners(num_learners=0, num_gpus_per_learner=0, learner_class=LeanPPOLearner)
             .training(
-                learner_class=TwoTimescalePPOLearner,
                 gamma=0.0,
                 lr=cfg.learning_rate,
                 num_epochs=cfg.num_epochs,
