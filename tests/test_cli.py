@@ -27,7 +27,6 @@ from rllib_calsheq.cli.experiment_files import (
 from rllib_calsheq.cli.table import WORST_TARGET, LiveTable
 from rllib_calsheq.target_files import TargetFile
 
-ROOT = Path(__file__).resolve().parent.parent
 SPEC = {
     "run": "CALSHEQ",
     "env": "rllib_calsheq.envs.SubwayEnv",
@@ -419,7 +418,7 @@ def command(module, words, ray_folder, **kwargs):
         "TUNE_GLOBAL_CHECKPOINT_S": "1",
     }
     line = [sys.executable, "-m", f"rllib_calsheq.cli.{module}", *map(str, words)]
-    return subprocess.Popen(line, env=environment, cwd=ROOT, text=True, **kwargs)
+    return subprocess.Popen(line, env=environment, cwd=ray_folder, text=True, **kwargs)
 
 
 def finish(process, seconds=PATIENCE_S):

@@ -89,7 +89,7 @@ class OutcomeCritic:
         labels = np.concatenate([signed, happened], axis=1)
         self._moments = self._decay * self._moments + features.T @ labels
         penalised = self._gram + self._ridge * np.eye(len(self._gram))
-        self._coefficients = np.linalg.solve(penalised, self._moments)
+        self._coefficients = np.asarray(np.linalg.solve(penalised, self._moments))
 
         missing = np.where(happened, signed, np.nan)
         self._recent_profiles = np.concatenate([self._recent_profiles, profiles])[-NUM_RESIDUALS:]
