@@ -17,8 +17,6 @@ import torch
 from ray.rllib.core import ALL_MODULES
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import (
-    NUM_ENV_STEPS_TRAINED,
-    NUM_ENV_STEPS_TRAINED_LIFETIME,
     NUM_MODULE_STEPS_TRAINED,
     NUM_MODULE_STEPS_TRAINED_LIFETIME,
     WEIGHTS_SEQ_NO,
@@ -48,7 +46,11 @@ class _Silent:
 
 
 class LeanPPOLearner(TwoTimescalePPOLearner):
-    """`TwoTimescalePPOLearner` for one feed-forward module on one learner."""
+    """`TwoTimescalePPOLearner` for one feed-forward module.
+
+    Several learners take the mean of their gradients in one message a minibatch, and the mean
+    of their KL divergences, so that their weights and KL coefficients stay the same.
+    """
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RLlib's Adam, in one fused kernel."""
@@ -64,6 +66,7 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         self,
         *,
         training_data: TrainingData,
+        num_total_minibatches: int = 0,
         num_epochs: int = 1,
         minibatch_size: int | None = None,
         **kwargs: Any,
@@ -71,9 +74,10 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         batch = self._make_batch_if_necessary(training_data=training_data)
         ((module_id, columns),) = batch.policy_batches.items()
         self._rows_trained = 0
-        self._env_steps = batch.env_steps()
         self.module[module_id].train()
-        return self._minibatches(module_id, dict(columns), num_epochs, minibatch_size)
+        return self._minibatches(
+            module_id, dict(columns), num_epochs, minibatch_size, num_total_minibatches
+        )
 
     def _minibatches(
         self,
@@ -81,23 +85,30 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         columns: dict[str, torch.Tensor],
         num_epochs: int,
         minibatch_size: int | None,
+        num_total_minibatches: int = 0,
     ) -> Iterator[Minibatch]:
         """Minibatches of equal size over all epochs, every epoch in an order of its own.
 
         As in RLlib a minibatch may span two epochs, and without a minibatch size (or with one
-        that is not below the batch's) every epoch is one pass over the whole batch.
+        that is not below the batch's) every epoch is one pass over the whole batch. Several
+        learners must take the same number of steps, however many rows each has: then that
+        number is given.
         """
         rows = len(next(iter(columns.values())))
-        if minibatch_size is None or minibatch_size >= rows:
+        if num_total_minibatches:
+            assert minibatch_size is not None
+            num_epochs = -(-num_total_minibatches * minibatch_size // rows)
+        elif minibatch_size is None or minibatch_size >= rows or self._is_one_of_several:
             for epoch in range(num_epochs):
                 self._last = epoch == num_epochs - 1
                 yield Minibatch({module_id: columns})
             return
         orders = [np.random.permutation(rows) for _ in range(num_epochs)]  # noqa: NPY002
         order = torch.from_numpy(np.concatenate(orders)).to(self.device)
-        for first in range(0, len(order), minibatch_size):
+        end = num_total_minibatches * minibatch_size or len(order)
+        for first in range(0, end, minibatch_size):
             chosen = order[first : first + minibatch_size]
-            self._last = first + minibatch_size >= len(order)
+            self._last = first + minibatch_size >= end
             yield Minibatch({module_id: {k: v.index_select(0, chosen) for k, v in columns.items()}})
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
@@ -118,6 +129,8 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
             self.metrics = metrics
         gradients = self.compute_gradients({module_id: loss})
         found = [g for g in gradients.values() if g is not None]
+        if self._is_one_of_several:
+            self._average(found)
         plain = self.config.grad_clip is None and bool(
             torch.isfinite(torch.nn.utils.get_total_norm(found))
         )
@@ -129,6 +142,26 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
             self.apply_gradients(self.postprocess_gradients(gradients))
         self._rows_trained += len(rows["obs"])
         return {module_id: out}, {module_id: loss}, {}
+
+    @property
+    def _is_one_of_several(self) -> bool:
+        return bool(self.config.num_learners and self.config.num_learners > 1)
+
+    def _average(self, tensors: list[torch.Tensor]) -> None:
+        """Replaces tensors by their mean over all learners, in one message."""
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        torch.distributed.all_reduce(flat)
+        flat /= torch.distributed.get_world_size()
+        for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
+        """RLlib's rule, on the mean divergence of all learners."""
+        if self._is_one_of_several:
+            mean = torch.tensor([float(kl_loss)], device=self.device)
+            self._average([mean])
+            kl_loss = float(mean)
+        super()._update_module_kl_coeff(module_id=module_id, config=config, kl_loss=kl_loss)
 
     def _set_slicing_by_batch_id(self, batch: Any, *, value: bool) -> Any:
         return batch
@@ -143,12 +176,7 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         (module_id,) = batch.policy_batches
         log = self.metrics.log_value
         log((module_id, WEIGHTS_SEQ_NO), self._weights_seq_no, window=1)
-        module_steps = (NUM_MODULE_STEPS_TRAINED, NUM_MODULE_STEPS_TRAINED_LIFETIME)
-        env_steps = (NUM_ENV_STEPS_TRAINED, NUM_ENV_STEPS_TRAINED_LIFETIME)
-        for where, (steps, lifetime), count in (
-            (module_id, module_steps, self._rows_trained),
-            (ALL_MODULES, module_steps, self._rows_trained),
-            (ALL_MODULES, env_steps, self._env_steps),
-        ):
-            log((where, steps), count, reduce="sum")
-            log((where, lifetime), count, reduce="lifetime_sum", with_throughput=True)
+        steps, lifetime = NUM_MODULE_STEPS_TRAINED, NUM_MODULE_STEPS_TRAINED_LIFETIME
+        for where in (module_id, ALL_MODULES):
+            log((where, steps), self._rows_trained, reduce="sum")
+            log((where, lifetime), self._rows_trained, reduce="lifetime_sum", with_throughput=True)

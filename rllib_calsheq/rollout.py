@@ -5,8 +5,9 @@ Shapes: T steps, E episodes, n agents.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import gymnasium as gym
 import numpy as np
@@ -23,7 +24,8 @@ from rllib_calsheq.supertypes import FloatArray
 class RolloutBlock:
     """E whole episodes of n agents as arrays; what an array env runner returns.
 
-    To RLlib it is one "episode" of E·T environment steps.
+    To RLlib it is one "episode" whose length is its number of agent steps, since that is
+    what minibatches are made of. Several learners get whole episodes of it each.
 
     Attributes:
         observations: (T, E, n, obs...), float32.
@@ -48,7 +50,22 @@ class RolloutBlock:
         return int(self.rewards.size)
 
     def __len__(self) -> int:
-        return self.env_steps()
+        return self.agent_steps()
+
+    def __getitem__(self, rows: builtins.slice) -> RolloutBlock:
+        """The first episodes, for ``[:k]`` with k agent steps: whole ones, at least one."""
+        return self._episodes(builtins.slice(0, self._whole(rows.stop)))
+
+    def slice(self, rows: builtins.slice, len_lookback_buffer: int | None = None) -> RolloutBlock:
+        """The other episodes, for ``slice(k, None)`` with the k that `__getitem__` was given."""
+        return self._episodes(builtins.slice(self._whole(rows.start), None))
+
+    def _whole(self, agent_steps: int) -> int:
+        steps_of_one = self.rewards.shape[0] * self.rewards.shape[2]
+        return max(agent_steps // steps_of_one, 1)
+
+    def _episodes(self, chosen: builtins.slice) -> RolloutBlock:
+        return RolloutBlock(*(getattr(self, f.name)[:, chosen] for f in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class NoProtocol(MultiAgentEnv):
         ({"lr_cal": {"exponent": 0.55}}, ["Assumption 2", "assumption_2: warn"]),
         ({"lr_cal": {"speed": 1}}, ["lr_cal has no field 'speed'"]),
         ({"lr_ratio": -1}, ["lr_ratio is -1"]),
-        ({"num_learners": 2}, ["num_learners is 2", "sampling: episodes"]),
+        ({"num_learners": 5}, ["num_learners is 5", "at most num_particles = 4"]),
         ({"env": NoProtocol}, ["NoProtocol cannot be calibrated", "supertype_space"]),
         ({"env": "rllib_calsheq.envs.MarketEmv"}, ["cannot be imported", "dotted path"]),
         ({"env": "CartPole-v1"}, ["cannot be imported"]),

@@ -299,11 +299,12 @@ class CALSHEQConfig(PPOConfig):
                 f"{self.env.__name__} has no array form, which `sampling: arrays` needs: give its "
                 f"class an array_form() (rllib_calsheq.protocol.ArrayEnv), {instead}"
             )
-        if self.num_learners and self.num_learners > 1:
-            raise ValueError(
-                f"num_learners is {self.num_learners}, but the array path trains on one learner: "
-                f"set `num_learners: 0` or 1, {instead}"
-            )
+        require(
+            not self.num_learners or self.num_learners <= self.num_particles,
+            "num_learners",
+            self.num_learners,
+            f"at most num_particles = {self.num_particles}, so that each has an episode",
+        )
         connectors = {
             "env_to_module_connector": self._env_to_module_connector,
             "module_to_env_connector": self._module_to_env_connector,

@@ -58,7 +58,7 @@ class BlocksToBatch(ConnectorV2):
         """
         module = rl_module[self.module_id].unwrapped()
         columns: dict[str, list[torch.Tensor]] = {}
-        for block in episodes:
+        for block in filter(len, episodes):
             for key, value in self._columns(module, block).items():
                 columns.setdefault(key, []).append(value)
         merged = {key: torch.cat(parts) for key, parts in columns.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -106,7 +107,10 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
     trainable = _trainable(experiment)
     if not ray.is_initialized():
         # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
-        ray.init(log_to_driver=args.verbose or not experiment.is_calsheq)
+        ray.init(
+            log_to_driver=args.verbose or not experiment.is_calsheq,
+            logging_level=logging.INFO if args.verbose else logging.ERROR,
+        )
     if args.resume and (folder / "tuner.pkl").is_file():
         print(f"resuming {folder}", flush=True)
         tuner = tune.Tuner.restore(
