@@ -92,6 +92,16 @@ def test_a_ratio_sets_the_calibrators_rate():
     assert cal.initial == pytest.approx(0.1 * shared.initial)
 
 
+def test_a_schedule_keeps_the_fields_that_are_left_out():
+    _, cal = validate(lr_cal={"initial": 3e-3}).learning_rates()
+    assert (cal.initial, cal.exponent, cal.offset) == (3e-3, 0.9, 200.0)
+
+
+def test_a_calibrators_field_can_be_set_alone():
+    calibrator = validate(calibrator={"critic": "none"}).build_calibration().calibrator
+    assert calibrator.config.critic == "none"
+
+
 def test_paths_choose_their_env_runner():
     assert validate().env_runner_cls is ArrayEnvRunner
     config = validate(sampling="episodes", num_particles=40)

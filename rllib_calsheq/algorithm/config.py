@@ -36,6 +36,12 @@ def map_to_shared_policy(agent_id: Any, episode: Any = None, **kwargs: Any) -> s
     return SHARED_POLICY
 
 
+#: Default schedules; a schedule that is given keeps the fields that it leaves out.
+LR_SHARED = {"initial": 1e-3, "exponent": 0.6, "offset": 200.0}
+LR_CAL = {"initial": 1e-3, "exponent": 0.9, "offset": 200.0}
+DEFAULT_CALIBRATOR = "ppo"
+
+
 class CALSHEQConfig(PPOConfig):
     """Configuration of a calibration.
 
@@ -65,10 +71,10 @@ class CALSHEQConfig(PPOConfig):
             from rllib_calsheq.algorithm.calsheq import CALSHEQ as algo_class  # noqa: N811
         super().__init__(algo_class=algo_class)
         self.targets: Any = None
-        self.calibrator: Mapping[str, Any] = {"name": "ppo"}
+        self.calibrator: Mapping[str, Any] = {"name": DEFAULT_CALIBRATOR}
         self.num_particles = 64
-        self.lr_shared: Mapping[str, Any] = {"initial": 1e-3, "exponent": 0.6, "offset": 200.0}
-        self.lr_cal: Mapping[str, Any] = {"initial": 1e-3, "exponent": 0.9, "offset": 200.0}
+        self.lr_shared: Mapping[str, Any] = LR_SHARED
+        self.lr_cal: Mapping[str, Any] = LR_CAL
         self.lr_ratio: float | None = None
         self.assumption_2: Literal["refuse", "warn"] = "refuse"
         self.profile_window = 50
@@ -148,13 +154,23 @@ class CALSHEQConfig(PPOConfig):
             ValueError: If they are missing or cannot be read.
         """
         if self.targets is None:
-            if self.calibrator.get("name") == "fixed":
+            if self.calibrator_name == "fixed":
                 return TargetFile(targets={})
             raise ValueError(
                 "no targets given: set `targets` to a target file (make one with "
                 "`calsheq targets`) or to a mapping of outcomes to values"
             )
         return TargetFile.load(self.targets)
+
+    @property
+    def calibrator_name(self) -> str:
+        """Name of the calibrator."""
+        return str(self.calibrator.get("name", DEFAULT_CALIBRATOR))
+
+    @property
+    def calibrator_fields(self) -> dict[str, Any]:
+        """The calibrator's own fields."""
+        return {key: value for key, value in self.calibrator.items() if key != "name"}
 
     def effective_env_config(self) -> dict[str, Any]:
         """The environment's configuration: the target file's, overridden by the user's own."""
@@ -171,14 +187,14 @@ class CALSHEQConfig(PPOConfig):
     def target_set(self) -> TargetSet:
         """The targets, checked against the outcomes of the environment."""
         problem, found = self.problem(), self.target_file()
-        if not found.targets and self.calibrator.get("name") == "fixed":
+        if not found.targets and self.calibrator_name == "fixed":
             return TargetSet((), tuple(o.name for o in problem.outcomes))
         return TargetSet.from_mapping(found.targets, problem.outcomes)
 
     def learning_rates(self) -> tuple[LearningRate, LearningRate]:
         """Schedules (shared, cal), ``lr_ratio`` applied."""
-        shared = from_mapping(LearningRate, self.lr_shared, "lr_shared")
-        cal = from_mapping(LearningRate, self.lr_cal, "lr_cal")
+        shared = _learning_rate("lr_shared", self.lr_shared, LR_SHARED)
+        cal = _learning_rate("lr_cal", self.lr_cal, LR_CAL)
         if self.lr_ratio is not None:
             require(
                 isinstance(self.lr_ratio, (int, float)) and self.lr_ratio > 0,
@@ -210,14 +226,13 @@ class CALSHEQConfig(PPOConfig):
         problem = self.problem()
         shared, cal = self.learning_rates()
         targets = self.target_set()
-        fields = dict(self.calibrator)
         calibrator = make_calibrator(
-            fields.pop("name"),
+            self.calibrator_name,
             start=problem.space.to_unit(problem.space.start),
             num_particles=self.num_particles,
             targets=targets,
             seed=int(self.seed or 0),
-            **fields,
+            **self.calibrator_fields,
         )
         return Calibration(
             space=problem.space,
@@ -260,13 +275,12 @@ class CALSHEQConfig(PPOConfig):
             ValueError: If something cannot work; the message says what to do.
         """
         require(
-            isinstance(self.calibrator, Mapping) and isinstance(self.calibrator.get("name"), str),
+            isinstance(self.calibrator, Mapping),
             "calibrator",
             self.calibrator,
-            "a mapping with the key `name`, e.g. {name: ppo}",
+            "a mapping of its name and fields, e.g. {name: ppo}",
         )
-        fields = dict(self.calibrator)
-        calibrator_config(fields.pop("name"), fields)
+        calibrator_config(self.calibrator_name, self.calibrator_fields)
         for name in ("num_particles", "profile_window"):
             value = getattr(self, name)
             require(isinstance(value, int) and value >= 1, name, value, "integers from 1")
@@ -347,3 +361,9 @@ class CALSHEQConfig(PPOConfig):
         if CalibrationCallback not in callbacks:
             callbacks.append(CalibrationCallback)
         self.callbacks_class = callbacks
+
+
+def _learning_rate(name: str, given: Any, default: Mapping[str, Any]) -> LearningRate:
+    """The schedule that a mapping describes, with the default's fields where it has none."""
+    fields = {**default, **given} if isinstance(given, Mapping) else given
+    return from_mapping(LearningRate, fields, name)

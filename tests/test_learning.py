@@ -1,0 +1,85 @@
+"""Learning on problems with a known answer: an equilibrium, and profiles that were hidden."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.cli.experiment_files import load_experiments
+from rllib_calsheq.envs import SubwayEnv
+from rllib_calsheq.evaluation import evaluate
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
+
+
+def run(config, stages):
+    """Trains and returns the algorithm and the calibration's numbers of all stages."""
+    algorithm = config.build_algo()
+    return algorithm, [algorithm.train()["calibration"] for _ in range(stages)]
+
+
+def example(name, *overrides):
+    (experiment,) = load_experiments(EXAMPLES / name, list(overrides))
+    return CALSHEQConfig().update_from_dict(experiment.config)
+
+
+@pytest.mark.parametrize(
+    "merchants",
+    [
+        pytest.param(5, marks=pytest.mark.learning),
+        pytest.param(10, marks=pytest.mark.slow),
+    ],
+)
+def test_merchants_learn_the_logit_bertrand_equilibrium(merchants):
+    """Half-spread τ n / (n - 1): 0.25 for n = 5, 0.222 for n = 10, within 0.02."""
+    config = example("market_ppo.yaml", f"config.env_config.num_merchants={merchants}")
+    algorithm, stages = run(config, 100)
+    algorithm.stop()
+    quoted = np.mean([s["outcomes"]["supertype_2.half_spread"]["mean"] for s in stages[-10:]])
+    assert stages[0]["outcomes"]["supertype_2.half_spread"]["mean"] > 0.45
+    assert quoted == pytest.approx(0.2 * merchants / (merchants - 1), abs=0.02)
+
+
+@pytest.mark.learning
+def test_the_city_is_calibrated_while_it_learns():
+    """Rates at which both supertypes take the subway, from distances that were hidden."""
+    hidden = {"suburbs.mean_distance": 2.4, "inside.mean_distance": 0.5}
+    fixed = CALSHEQConfig().environment(SubwayEnv, env_config={"supertypes": hidden})
+    fixed.calibration(calibrator={"name": "fixed"}, num_particles=16)
+    fixed.training(minibatch_size=512)
+    algorithm, stages = run(fixed, 40)
+    algorithm.stop()
+    names = ("suburbs.subway_rate", "inside.subway_rate")
+    targets = {
+        name: float(np.mean([s["outcomes"][name]["mean"] for s in stages[-5:]])) for name in names
+    }
+    assert targets["suburbs.subway_rate"] > targets["inside.subway_rate"] + 0.3
+    config = CALSHEQConfig().environment(SubwayEnv)
+    config.calibration(targets=targets, num_particles=16)
+    config.training(minibatch_size=512)
+    algorithm, stages = run(config, 60)
+    algorithm.stop()
+    pooled = [s["reward_pooled"] for s in stages]
+    assert np.mean(pooled[:3]) < 0.6
+    assert np.mean(pooled[-10:]) > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["small", "large", "middle", "extremes", "lower_half"])
+def test_hidden_profiles_are_recovered(profile, tmp_path):
+    config = example("calsheq.yaml", f"config.targets=targets/setting_3_{profile}.yaml")
+    algorithm, _ = run(config, 300)
+    checkpoint = algorithm.save_to_path(str(tmp_path))
+    algorithm.stop()
+    assert evaluate(checkpoint)["recovered_fraction"] >= 0.85
+
+
+@pytest.mark.learning
+def test_the_main_job_is_well_on_its_way_after_forty_stages():
+    """A slice of the main job that CI runs: from 0.21 towards the ceiling of 0.81."""
+    algorithm, stages = run(example("calsheq.yaml"), 40)
+    algorithm.stop()
+    rewards = [s["reward_mean"] for s in stages]
+    assert rewards[0] < 0.3
+    assert np.mean(rewards[-5:]) > 0.6
