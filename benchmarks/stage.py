@@ -50,7 +50,8 @@ def build_rllib(n, particles, num_envs=16):
         )
     )
     config.training(
-        train_batch_size_per_learner=max(particles * 60, ours.minibatch_size), minibatch_size=ours.minibatch_size,
+        train_batch_size_per_learner=max(particles * 60, ours.minibatch_size),
+        minibatch_size=ours.minibatch_size,
         num_epochs=ours.num_epochs, gamma=ours.gamma, lambda_=ours.lambda_, lr=1e-3,
         vf_clip_param=ours.vf_clip_param,
     )  # fmt: skip

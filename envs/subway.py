@@ -76,7 +76,10 @@ class SubwayConfig:
         ):
             value = getattr(self, name)
             require(
-                np.isfinite(value) and value >= 0, f"subway field {name}", value, "numbers >= 0"
+                isinstance(value, (int, float)) and 0 <= value < np.inf,
+                f"subway field {name}",
+                value,
+                "numbers >= 0",
             )
 
 

@@ -71,7 +71,13 @@ class FrozenRun:
 
     def __init__(self, checkpoint: str | Path) -> None:
         self.path = Path(checkpoint)
-        with open(self.path / "class_and_ctor_args.pkl", "rb") as file:
+        arguments = self.path / "class_and_ctor_args.pkl"
+        if not arguments.is_file():
+            raise ValueError(
+                f"{self.path} is no whole checkpoint: it lacks {arguments.name}. Give another of "
+                "the run's checkpoint_* folders, or the run's folder"
+            )
+        with open(arguments, "rb") as file:
             saved = pickle.load(file)
         state = saved["ctor_args_and_kwargs"][0][0]
         if not issubclass(state.get("class", object), CALSHEQConfig):

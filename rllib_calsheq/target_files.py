@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from rllib_calsheq.configuration import unknown_key_message
+from rllib_calsheq.configuration import require, unknown_key_message
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,14 @@ class TargetFile:
         for key in content:
             if key not in allowed:
                 raise ValueError(unknown_key_message(what, key, allowed))
-        return cls(**{k: v for k, v in content.items() if v is not None})
+        given = {k: v for k, v in content.items() if v is not None}
+        for key in ("targets", "env_config", "profile", "standard_errors", "source"):
+            value = given.get(key, {})
+            require(isinstance(value, Mapping), f"{key} of {what}", value, "a mapping")
+        for key in ("ceiling", "reward_start"):
+            value = given.get(key, 0.0)
+            require(isinstance(value, (int, float)), f"{key} of {what}", value, "numbers")
+        return cls(**{"targets": {}, **given})
 
     def to_mapping(self) -> dict[str, Any]:
         """What the YAML file holds, empty fields left out."""

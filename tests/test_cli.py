@@ -229,6 +229,31 @@ SHARE = {"supertype_1.share": 0.3}
         (spec({"num_env_runners": 9}), ["num_env_runners is 9", "num_particles = 8"]),
         (spec(env=f"{__name__}.NoProtocol"), ["NoProtocol cannot be calibrated", "conformance"]),
         (spec(env="CartPole-v1"), ["cannot be imported", "dotted path"]),
+        # Values of the wrong kind.
+        (spec(stop=3), ["stop of experiment 'experiment' is 3", "a mapping"]),
+        ({**spec(), "config": [1]}, ["config of experiment 'experiment' is [1]"]),
+        (spec(checkpoint_config=3), ["checkpoint_config of experiment", "a mapping"]),
+        (spec(checkpoint_freq="often"), ["checkpoint_frequency", "'often'"]),
+        (spec(num_samples="two"), ["num_samples", "'two'", "integers from 1"]),
+        (spec({"lr_ratio": {"grid_search": 3}}), ["grid_search is 3"]),
+        (spec({"env_config": 3}), ["env_config is 3"]),
+        (spec({"model_config": 3}), ["model_config is 3"]),
+        (spec({"num_env_runners": "two"}), ["num_env_runners is 'two'"]),
+        (spec({"minibatch_size": "x"}), ["minibatch_size is 'x'"]),
+        (spec({"seed": -1}), ["seed is -1"]),
+        (spec({"calibrator": {"name": "ppo", "hidden_sizes": 3}}), ["hidden_sizes is 3"]),
+        (spec({"env_config": {"distance_spread": "x"}}), ["distance_spread is 'x'"]),
+        (spec({"targets": {"targets": None}}), ["no targets given"]),
+        (
+            spec({"targets": {"targets": SHARE, "env_config": 3}}),
+            ["env_config of the targets is 3"],
+        ),
+        (spec({"lr": 0.1}), ["config.lr has no effect", "lr_shared.initial"]),
+        (
+            spec({"calibrator": {"name": "ppo", "learning_rate": 0.1}}),
+            ["calibrator.learning_rate has no effect", "lr_cal.initial"],
+        ),
+        ({"run": "PPPO", "env": "CartPole-v1"}, ["no algorithm 'PPPO'", "CALSHEQ"]),
     ],
 )
 def test_a_bad_experiment_is_refused_before_anything_starts(tmp_path, capsys, content, words):
@@ -256,6 +281,19 @@ def test_evaluating_what_is_not_there_is_refused(tmp_path, capsys, command):
     assert "--episodes is 0" in refusal(capsys, command, ["evaluate", tmp_path, "--episodes", 0])
     (tmp_path / "result.json").write_text("{}\n", encoding="utf-8")
     assert "has no checkpoint" in refusal(capsys, command, ["evaluate", tmp_path])
+
+
+def test_half_a_checkpoint_is_refused(tmp_path, capsys):
+    (tmp_path / "rllib_checkpoint.json").write_text("{}", encoding="utf-8")
+    said = refusal(capsys, calsheq.main, ["evaluate", tmp_path])
+    assert "is no whole checkpoint: it lacks class_and_ctor_args.pkl" in said
+
+
+def test_a_run_that_is_there_already_is_not_written_over(tmp_path, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "tuner.pkl").touch()
+    words = ["train", "-f", write(tmp_path, SPEC), "--storage-path", tmp_path]
+    assert "go on with it (--resume)" in refusal(capsys, rllib.main, words)
 
 
 def test_plotting_what_is_not_there_is_refused(tmp_path, capsys):
@@ -305,6 +343,11 @@ def test_a_bad_table_is_refused(tmp_path, capsys, table, words, said):
 def test_a_missing_table_is_refused(tmp_path, capsys):
     words = ["targets", tmp_path / "none.csv", *COLUMNS]
     assert "does not exist" in refusal(capsys, calsheq.main, words)
+
+
+def test_a_target_file_that_cannot_be_written_is_refused(tmp_path, capsys):
+    words = ["targets", write(tmp_path, ROWS, "table.csv"), *COLUMNS, "-o", tmp_path / "no" / "x"]
+    assert "No such file or directory" in refusal(capsys, calsheq.main, words)
 
 
 def test_targets_of_a_table_can_be_calibrated_to(tmp_path, capsys):

@@ -53,6 +53,7 @@ class NoProtocol(MultiAgentEnv):
         ({"num_particles": 0}, ["num_particles is 0"]),
         ({"num_env_runners": 9}, ["num_env_runners is 9", "at most num_particles = 4"]),
         ({"sampling": "fast"}, ["sampling is 'fast'"]),
+        ({"evaluation_interval": 5}, ["evaluation_interval is 5", "calsheq evaluate"]),
         ({"assumption_2": "ignore"}, ["assumption_2 is 'ignore'"]),
         (
             {

@@ -14,8 +14,9 @@ from ray.tune.result import TRIAL_INFO
 from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
 from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, resolve_env
+from rllib_calsheq.algorithm.validation import check_array_path, check_fields
 from rllib_calsheq.calibration import Calibration
-from rllib_calsheq.calibrators import calibrator_config, make_calibrator
+from rllib_calsheq.calibrators import make_calibrator
 from rllib_calsheq.configuration import from_mapping, require, unknown_key_message
 from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
@@ -138,6 +139,9 @@ class CALSHEQConfig(PPOConfig):
             name = self._translate_special_keys(key, warn_deprecated=False)
             if key not in OTHER_KEYS and not key.startswith("_") and not hasattr(self, name):
                 raise ValueError(unknown_key_message("the CALSHEQ configuration", key, allowed))
+        for key in ("env_config", "model_config"):
+            given = config_dict.get(key) or {}
+            require(isinstance(given, Mapping), key, given, "a mapping of its fields")
         rest = dict(config_dict)
         # RLlib reads this key as a whole; here it changes single fields of the network.
         model_config = rest.pop("model_config", None) or {}
@@ -274,27 +278,7 @@ class CALSHEQConfig(PPOConfig):
         Raises:
             ValueError: If something cannot work; the message says what to do.
         """
-        require(
-            isinstance(self.calibrator, Mapping),
-            "calibrator",
-            self.calibrator,
-            "a mapping of its name and fields, e.g. {name: ppo}",
-        )
-        calibrator_config(self.calibrator_name, self.calibrator_fields)
-        for name in ("num_particles", "profile_window"):
-            value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, name, value, "integers from 1")
-        for name, allowed in (
-            ("assumption_2", ("refuse", "warn")),
-            ("sampling", ("auto", "arrays", "episodes")),
-        ):
-            require(getattr(self, name) in allowed, name, getattr(self, name), str(allowed))
-        require(
-            self.num_env_runners <= self.num_particles,
-            "num_env_runners",
-            self.num_env_runners,
-            f"at most num_particles = {self.num_particles}, so that each has a particle",
-        )
+        check_fields(self)
         check_assumption_2(*self.learning_rates(), on_break=self.assumption_2)
         self.env = resolve_env(self.env) if self.env is not None else None
         self.env_config = self.effective_env_config()
@@ -302,39 +286,9 @@ class CALSHEQConfig(PPOConfig):
         problem = self.problem()
         self.target_set()
         if self.uses_arrays:
-            self._validate_array_path(problem)
+            check_array_path(self, problem)
         self._derive(problem)
         super().validate()
-
-    def _validate_array_path(self, problem: CalibrationProblem) -> None:
-        instead = "or set `sampling: episodes` to use RLlib's own path"
-        if not problem.has_array_form:
-            raise ValueError(
-                f"{self.env.__name__} has no array form, which `sampling: arrays` needs: give its "
-                f"class an array_form() (rllib_calsheq.protocol.ArrayEnv), {instead}"
-            )
-        require(
-            not self.num_learners or self.num_learners <= self.num_particles,
-            "num_learners",
-            self.num_learners,
-            f"at most num_particles = {self.num_particles}, so that each has an episode",
-        )
-        connectors = {
-            "env_to_module_connector": self._env_to_module_connector,
-            "module_to_env_connector": self._module_to_env_connector,
-            "learner_connector": self._learner_connector,
-        }
-        given = [name for name, connector in connectors.items() if connector is not None]
-        if given:
-            raise ValueError(
-                f"the array path does not run connectors of your own, but {given} are set: take "
-                f"them out, {instead}"
-            )
-        if not isinstance(problem.observation_space, gym.spaces.Box):
-            raise ValueError(
-                "the array path needs Box observations, but the environment has "
-                f"{problem.observation_space}: flatten them, {instead}"
-            )
 
     def _derive(self, problem: CalibrationProblem) -> None:
         """Sets RLlib's own fields to what this configuration means."""

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     quieten()
     try:
         return int(args.function(args))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return fail(error)
 
 
@@ -121,7 +121,8 @@ def _hidden_targets(args: argparse.Namespace) -> int:
     from rllib_calsheq.settings import SETTINGS, hidden_profile
 
     require(args.setting in SETTINGS, "--setting", args.setting, str(list(SETTINGS)))
-    require(args.stages > 0 and args.episodes > 0, "--stages or --episodes", 0, "integers from 1")
+    require(args.stages > 0, "--stages", args.stages, "integers from 1")
+    require(args.episodes > 0, "--episodes", args.episodes, "integers from 1")
     if len(args.profile) > 1 and PROFILE_PLACE not in args.output:
         raise ValueError(
             f"{len(args.profile)} profiles need as many files: put {PROFILE_PLACE} into the name "

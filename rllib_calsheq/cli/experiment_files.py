@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from ray import tune
 
-from rllib_calsheq.configuration import unknown_key_message
+from rllib_calsheq.configuration import require, unknown_key_message
 from rllib_calsheq.target_files import TargetFile
 
 #: Keys of an experiment, as RLlib's own files have them.
@@ -130,6 +130,16 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
         raise ValueError(
             f"experiment {name!r} does not say which algorithm to run: set `run: CALSHEQ`"
         )
+    for key in ("config", "stop", "checkpoint_config"):
+        given = spec.get(key) or {}
+        require(isinstance(given, Mapping), f"{key} of experiment {name!r}", given, "a mapping")
+    num_samples = spec.get("num_samples", 1)
+    require(
+        isinstance(num_samples, int) and num_samples >= 1,
+        f"num_samples of experiment {name!r}",
+        num_samples,
+        "integers from 1",
+    )
     config = resolve_grid(spec.get("config") or {})
     env = spec.get("env", config.get("env"))
     if env is not None:
@@ -147,12 +157,20 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     ):
         if old in spec:
             checkpoint.setdefault(new, spec[old])
+    for key in ("checkpoint_frequency", "num_to_keep"):
+        value = checkpoint.get(key)
+        require(
+            value is None or (isinstance(value, int) and value >= 0),
+            f"{key} of experiment {name!r}",
+            value,
+            "integers from 0",
+        )
     experiment = Experiment(
         name=name,
         run=run,
         config=config,
         stop={RENAMED_STOPS.get(k, k): v for k, v in flatten(spec.get("stop") or {}).items()},
-        num_samples=int(spec.get("num_samples", 1)),
+        num_samples=num_samples,
         checkpoint=checkpoint,
         storage_path=spec.get("storage_path") or spec.get("local_dir"),
     )
@@ -183,7 +201,14 @@ def resolve_grid(config: Any) -> Any:
     """A copy in which every ``{grid_search: [...]}`` is Tune's own object."""
     if isinstance(config, Mapping):
         if set(config) == {"grid_search"}:
-            return tune.grid_search(list(config["grid_search"]))
+            values = config["grid_search"]
+            require(
+                isinstance(values, list) and len(values) > 0,
+                "grid_search",
+                values,
+                "lists of values",
+            )
+            return tune.grid_search(values)
         return {key: resolve_grid(value) for key, value in config.items()}
     if isinstance(config, list):
         return [resolve_grid(value) for value in config]

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         if file is None or (args.words and args.words[:-1] not in ([], ["file"])):
             return fail("give one experiment file: rllib train -f FILE or rllib train file FILE")
         return train(args, file)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return fail(error)
 
 
@@ -74,6 +74,8 @@ def train(args: argparse.Namespace, file: str) -> int:
     for experiment in experiments:
         if experiment.is_calsheq:
             check(experiment)
+        else:
+            check_algorithm(experiment.run)
     codes = [_run(experiment, args) for experiment in experiments]
     return max(codes)
 
@@ -87,8 +89,30 @@ def check(experiment: Any) -> None:
     from rllib_calsheq.algorithm import CALSHEQConfig
     from rllib_calsheq.cli.experiment_files import variants
 
+    if "lr" in experiment.config:
+        raise ValueError(
+            "config.lr has no effect on CALSHEQ, whose rates follow schedules by stage: set "
+            "config.lr_shared.initial (shared policy) and config.lr_cal.initial (calibrator)"
+        )
     for variant in variants(experiment.config):
         CALSHEQConfig().update_from_dict(variant).validate()
+
+
+def check_algorithm(name: str) -> None:
+    """Checks that Ray knows an algorithm of this name.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    from ray.tune.error import TuneError
+    from ray.tune.registry import validate_trainable
+
+    try:
+        validate_trainable(name)
+    except TuneError:
+        raise ValueError(
+            f"there is no algorithm {name!r}; set `run` to CALSHEQ or to one of RLlib's, e.g. PPO"
+        ) from None
 
 
 def _run(experiment: Any, args: argparse.Namespace) -> int:
@@ -105,13 +129,19 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
     stages = experiment.stop.get("training_iteration")
     callbacks = [LiveTable(stages)] if experiment.is_calsheq else []
     trainable = _trainable(experiment)
+    resumes = args.resume and (folder / "tuner.pkl").is_file()
+    if (folder / "tuner.pkl").is_file() and not resumes:
+        raise ValueError(
+            f"there is a run at {folder} already: go on with it (--resume), or give another "
+            "--name or --storage-path"
+        )
     if not ray.is_initialized():
         # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
         ray.init(
             log_to_driver=args.verbose or not experiment.is_calsheq,
             logging_level=logging.INFO if args.verbose else logging.ERROR,
         )
-    if args.resume and (folder / "tuner.pkl").is_file():
+    if resumes:
         print(f"resuming {folder}", flush=True)
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_errored=True, param_space=experiment.config
@@ -119,11 +149,6 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
         # The snapshot holds the callbacks of the run that stopped.
         tuner._local_tuner._run_config.callbacks = callbacks
     else:
-        if (folder / "tuner.pkl").is_file():
-            raise ValueError(
-                f"there is a run at {folder} already: go on with it (--resume), or give another "
-                "--name or --storage-path"
-            )
         print(f"running {experiment.name}: results in {folder}", flush=True)
         tuner = tune.Tuner(
             trainable,
