@@ -62,8 +62,9 @@ def check_fields(config: CALSHEQConfig) -> None:
     )
     if config.evaluation_interval:
         raise ValueError(
-            f"evaluation_interval is {config.evaluation_interval}, but RLlib's evaluation env "
-            "runners get no supertypes: leave it out and use `calsheq evaluate`, also while the run goes on"
+            f"evaluation_interval is {config.evaluation_interval}, but the env runners of RLlib's "
+            "evaluation get no supertypes: leave it out and use `calsheq evaluate`, which works "
+            "while the run goes on, too"
         )
 
 
