@@ -27,6 +27,7 @@ from rllib_calsheq.transactions import (
     read_transactions,
     required_rows,
     seller_names,
+    starting_supertypes,
 )
 
 __all__ = [
@@ -204,6 +205,7 @@ def targets_from_transactions(
             "percentiles": percentiles,
             "lot_size": plain_number(mean / MEAN_LOTS),
             "cluster_quantities": clusters,
+            "supertypes": starting_supertypes(_count(is_other, amounts)[1], int(n)),
         },
         "source": {
             "file": file,

@@ -22,6 +22,11 @@ from rllib_calsheq.supertypes import FloatArray
 SUFFIXES = (".csv", ".csv.zip", ".csv.gz")
 #: Customer clusters, as in the paper's market: one a tenth of the transactions.
 NUM_CLUSTERS = 10
+#: The other merchants' connection probability at the start, unless the seller's share of a
+#: cluster is too large for it.
+START_CONNECTION = 0.5
+#: No connection probability starts below this: from 0 there is nothing to learn from.
+MIN_START_CONNECTION = 0.02
 #: A tenth with more distinct quantities than this is reduced to `QUANTILES_PER_CLUSTER`.
 MAX_DISTINCT_QUANTITIES = 100
 #: Equally likely quantities that stand for a tenth with many distinct ones.
@@ -199,3 +204,39 @@ def _is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
+
+
+def starting_supertypes(counts: npt.NDArray[np.integer], num_merchants: int) -> dict[str, float]:
+    """A start Λ_0 that the data suggest: connections by the seller's share of each tenth.
+
+    If all quote alike and every other merchant is connected with probability q, a customer of
+    a cluster that merchant 1 is connected to with probability p picks it with probability p·E,
+    E = (1 − (1 − q)^n) / (n q), the mean of 1 / (1 + number of connected rivals). So p is the
+    seller's share of the cluster's transactions over E, with the largest q up to
+    `START_CONNECTION` for which that is a probability. Quotes differ in equilibrium, so this
+    is where the calibration starts, not where it ends.
+
+    Args:
+        counts: How often the seller (row 0) and the others (row 1) trade each distinct
+            quantity, in ascending order of the quantities, shape (2, V).
+        num_merchants: n.
+
+    Returns:
+        ``{parameter: value}`` of all connection probabilities of the market.
+    """
+    mass = counts.sum(axis=0) / counts.sum()
+    above = np.cumsum(mass)
+    below = above - mass
+    edges = np.arange(NUM_CLUSTERS + 1) / NUM_CLUSTERS
+    overlap = np.minimum(above, edges[1:, None]) - np.maximum(below, edges[:-1, None])
+    of_seller = counts[0] / counts.sum(axis=0)
+    shares = np.maximum(overlap, 0.0) @ of_seller * NUM_CLUSTERS
+    rivals = np.linspace(START_CONNECTION, MIN_START_CONNECTION, 100)
+    reach = (1.0 - (1.0 - rivals) ** num_merchants) / (num_merchants * rivals)
+    enough = np.flatnonzero(reach >= shares.max())
+    chosen = int(enough[0]) if len(enough) else len(rivals) - 1
+    connections = np.clip(shares / reach[chosen], MIN_START_CONNECTION, 1.0)
+    start = {f"supertype_1.connection_{k}": float(p) for k, p in enumerate(connections, start=1)}
+    for k in range(1, NUM_CLUSTERS + 1):
+        start[f"supertype_2.connection_{k}"] = float(rivals[chosen])
+    return {name: round(value, 3) for name, value in start.items()}

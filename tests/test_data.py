@@ -22,7 +22,7 @@ from rllib_calsheq.data import (
 from rllib_calsheq.envs import ArrayMarket, MarketConfig
 from rllib_calsheq.target_files import TargetFile
 from rllib_calsheq.targets import TargetSet
-from rllib_calsheq.transactions import NUM_CLUSTERS
+from rllib_calsheq.transactions import NUM_CLUSTERS, starting_supertypes
 
 from recording_market import RecordingMarket
 
@@ -377,3 +377,31 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path):
         read_transactions(tmp_path)
     with pytest.raises(ValueError, match="does not exist: check the path"):
         read_transactions(tmp_path / "nowhere" / "flights.csv")
+
+
+def test_the_start_follows_the_sellers_share_of_each_tenth():
+    """Two sellers, n = 2: the seller has none of the lower half and half of the upper."""
+    quantities = np.arange(1, 101)
+    counts = np.stack([np.where(quantities > 50, 1, 0), np.where(quantities > 50, 1, 2)])
+    start = starting_supertypes(counts, num_merchants=2)
+    # E(q) = (1 - (1 - q)^2) / 2q = 1 - q/2 = 0.75 at q = 0.5; the share 0.5 needs p = 2/3.
+    assert start["supertype_2.connection_1"] == 0.5
+    assert start["supertype_1.connection_10"] == pytest.approx(2 / 3, abs=1e-3)
+    assert start["supertype_1.connection_1"] == 0.02
+
+
+def test_a_start_for_a_seller_that_has_a_tenth_to_itself_thins_out_its_rivals():
+    counts = np.array([[1] * 10 + [9] * 90, [9] * 10 + [1] * 90])
+    start = starting_supertypes(counts, num_merchants=10)
+    q, p = start["supertype_2.connection_1"], start["supertype_1.connection_10"]
+    reach = (1 - (1 - q) ** 10) / (10 * q)
+    assert q < 0.1
+    assert p * reach == pytest.approx(0.9, abs=0.02)
+
+
+def test_the_start_is_the_markets_start():
+    found = targets_from_transactions(make_table(), merchant="s0", bootstrap=2, **COLUMNS)
+    config = MarketConfig(**found["env_config"])
+    space = config.supertype_space
+    start = space.to_mapping(space.start)
+    assert start == {**start, **found["env_config"]["supertypes"]}
