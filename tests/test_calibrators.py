@@ -237,7 +237,7 @@ class TestOutcomeCritic:
 
     def test_an_outcome_that_happens_half_the_time_earns_half(self):
         targets = parameter_targets(np.array([0.5]))
-        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3)
+        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3, correct=False)
         profiles = np.random.default_rng(0).random((2000, 1))
         outcomes = profiles.copy()
         outcomes[::2] = np.nan
@@ -245,6 +245,21 @@ class TestOutcomeCritic:
         critic.update(profiles, outcomes)
         reward = critic.expected_reward(np.array([[0.5]]), 16, np.random.default_rng(1))
         assert reward == pytest.approx([0.5], abs=0.05)
+
+    def test_the_correction_undoes_a_bias_of_the_predicted_outcomes(self):
+        """A third-order outcome, which the second-order model gets wrong at the ends."""
+        targets = parameter_targets(np.array([0.8]))
+        rng = np.random.default_rng(0)
+        profiles = rng.uniform(0.85, 1.0, (512, 1))
+        everywhere = rng.random((4000, 1))
+        missed = []
+        for correct in (False, True):
+            critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3, correct=correct)
+            critic.update(everywhere, everywhere**6)
+            critic.update(profiles, profiles**6)
+            expected = critic.expected_reward(profiles, 64, rng)
+            missed.append(np.abs(targets.reward(profiles**6) - expected).mean())
+        assert missed[1] < 0.8 * missed[0]
 
     def test_forgets(self):
         targets = parameter_targets(np.array([0.0]))
