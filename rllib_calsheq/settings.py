@@ -26,13 +26,11 @@ class Setting:
         num_merchants: n.
         share_of: Supertypes whose market share is a target.
         percentiles_of: Supertypes whose nine percentiles are targets.
-        first_percentile: Wanted 10 % percentile of supertype 1, where the paper states one.
     """
 
     num_merchants: int
     share_of: tuple[int, ...]
     percentiles_of: tuple[int, ...]
-    first_percentile: float | None = None
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -46,7 +44,7 @@ class Setting:
 
 SETTINGS: dict[int, Setting] = {
     1: Setting(5, share_of=(1,), percentiles_of=()),
-    2: Setting(5, share_of=(), percentiles_of=(1,), first_percentile=8.0),
+    2: Setting(5, share_of=(), percentiles_of=(1,)),
     3: Setting(5, share_of=(1,), percentiles_of=(1,)),
     4: Setting(10, share_of=(), percentiles_of=(1, 2)),
     5: Setting(10, share_of=(1,), percentiles_of=(1, 2)),
