@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -137,7 +138,9 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
         )
     if not ray.is_initialized():
         # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
+        on_cluster = bool(os.environ.get("RAY_ADDRESS"))
         ray.init(
+            num_cpus=None if on_cluster else local_cpus(experiment),
             log_to_driver=args.verbose or not experiment.is_calsheq,
             logging_level=logging.INFO if args.verbose else logging.ERROR,
         )
@@ -169,6 +172,25 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
         )
     results = tuner.fit()
     return _report(experiment, folder, results)
+
+
+def local_cpus(experiment: Any) -> int:
+    """CPUs that a Ray of our own counts: the machine's, or what one trial asks for if more.
+
+    A trial's env runners and its learner take turns, so that more of them than cores still
+    work; a trial that asks for more CPUs than Ray counts would wait for ever.
+    """
+    import multiprocessing
+
+    cores = multiprocessing.cpu_count()
+    if not experiment.is_calsheq:
+        return cores
+    from rllib_calsheq.algorithm import CALSHEQ
+    from rllib_calsheq.cli.experiment_files import variants
+
+    requests = [CALSHEQ.default_resource_request(v) for v in variants(experiment.config)]
+    asked = max(float(r.required_resources.get("CPU", 0.0)) for r in requests)
+    return max(cores, math.ceil(asked))
 
 
 def trial_name(trial: Any) -> str:
