@@ -50,10 +50,15 @@ class _TableRunner(MultiAgentEnvRunner):
         self._table = table
         self._round = 0
 
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """RLlib's state plus the supertype table, which a recreated runner gets this way."""
-        state: dict[str, Any] = super().get_state(*args, **kwargs)
-        if self._table is not None:
+        state: dict[str, Any] = super().get_state(
+            components, not_components=not_components, **kwargs
+        )
+        wanted = self._check_component(SUPERTYPE_TABLE, components, not_components)
+        if wanted and self._table is not None:
             state[SUPERTYPE_TABLE] = self._table
         return state
 
