@@ -1,8 +1,13 @@
 import os
+from pathlib import Path
 
 # Before torch is imported: several threads on small networks cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Ray's workers import the tests' own environments by name.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 import pytest
 
@@ -12,8 +17,8 @@ def ray_cluster():
     """A local Ray with more logical CPUs than the machine has, for tests of several actors."""
     import ray
 
-    context = ray.init(
-        num_cpus=6, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True
-    )
+    # One that an earlier test started by itself counts the machine's own cores.
+    ray.shutdown()
+    context = ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False)
     yield context
     ray.shutdown()
