@@ -8,7 +8,6 @@ were made from.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,8 +170,3 @@ def evaluate(
             for i, target in zip(run.targets.index, run.targets.targets, strict=True)
         ],
     }
-
-
-def distance_to(profile: Mapping[str, float], hidden: Mapping[str, float]) -> float:
-    """Root mean square distance between two profiles with the same names."""
-    return float(np.sqrt(np.mean([(profile[k] - hidden[k]) ** 2 for k in hidden])))

@@ -74,11 +74,6 @@ class OutcomeCritic:
         self._correct = correct
         self._correction = np.zeros(1 + dim)
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether any episode was seen."""
-        return len(self._recent_profiles) > 0
-
     def update(self, profiles: FloatArray, outcomes: FloatArray) -> dict[str, float]:
         """Adds one stage of episodes and fits again.
 
