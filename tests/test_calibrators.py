@@ -181,11 +181,11 @@ class TestPPO:
             make({"name": "ppo", **PAPER_FIELDS}).load_state_dict(state)
 
     @pytest.mark.parametrize(
-        ("fields", "start", "end"),
+        ("fields", "stages", "end"),
         [(PAPER_FIELDS, 400, 0.95), ({}, 100, 0.985)],
         ids=["paper", "outcomes"],
     )
-    def test_learns_a_concave_function_of_23_parameters(self, fields, start, end):
+    def test_learns_a_concave_function_of_23_parameters(self, fields, stages, end):
         # r_cal = mean of 1 / (1 + |Λ_i − Λ*_i|): about 0.8 at the centre, 1 at Λ*.
         rng = np.random.default_rng(0)
         targets = parameter_targets(rng.uniform(0.1, 0.9, DIM))
@@ -198,7 +198,7 @@ class TestPPO:
             **fields,
         )
         assert targets.reward(calibrator.profiles).mean() < 0.83
-        history = play(calibrator, stages=start)
+        history = play(calibrator, stages=stages)
         mean = np.mean([profiles.mean(axis=0) for profiles in history[-20:]], axis=0)
         assert targets.reward(history[-1]).mean() > end - 0.015
         assert targets.reward(mean) > end
