@@ -1,9 +1,10 @@
 """RLlib's PPO update without what RLlib does again for every minibatch.
 
-Loss, KL coefficient and optimizer are RLlib's own. What is left out or done once an update:
-slicing and concatenating sample batches, logging (only the last minibatch's numbers survive
-in RLlib, too), checking every gradient on its own, and switching the module to train mode.
-On networks of this size that is a third of the time of an update.
+KL coefficient and optimizer are RLlib's own, and so are loss and logging of an update's last
+minibatch (the only one whose numbers survive in RLlib, too). What is left out or done once an
+update: slicing and concatenating sample batches, logging, checking every gradient on its own,
+and switching the module to train mode. Perceptrons run as one operation each (`fused_mlp`),
+and the gradient of the loss with respect to their outputs is written out (`ppo_gradient`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from ray.rllib.core import ALL_MODULES
+from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.metrics import (
     NUM_MODULE_STEPS_TRAINED,
@@ -22,7 +24,9 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_calsheq.fused_mlp import fuse_mlps
 from rllib_calsheq.learner import TwoTimescalePPOLearner
+from rllib_calsheq.ppo_gradient import PPOTerms, has_closed_form, ppo_gradient
 
 
 @dataclass
@@ -34,6 +38,34 @@ class Minibatch:
     """
 
     policy_batches: dict[str, dict[str, torch.Tensor]]
+
+
+class _RowTable:
+    """Columns of one type side by side, so that a row is gathered in one piece.
+
+    Args:
+        columns: ``{column: tensor}`` with the same number of rows each.
+    """
+
+    def __init__(self, columns: dict[str, torch.Tensor]) -> None:
+        self._shapes = {name: column.shape[1:] for name, column in columns.items()}
+        by_type: dict[torch.dtype, list[str]] = {}
+        for name, column in columns.items():
+            by_type.setdefault(column.dtype, []).append(name)
+        self._tables = [
+            (names, torch.cat([columns[name].reshape(len(columns[name]), -1) for name in names], 1))
+            for names in by_type.values()
+        ]
+
+    def rows(self, chosen: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The chosen rows, as columns of the shapes that were given."""
+        found = {}
+        for names, table in self._tables:
+            widths = [self._shapes[name].numel() for name in names]
+            parts = table.index_select(0, chosen).split(widths, dim=1)
+            for name, part in zip(names, parts, strict=True):
+                found[name] = part.reshape(-1, *self._shapes[name])
+        return found
 
 
 class _Silent:
@@ -51,6 +83,15 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
     Several learners take the mean of their gradients in one message a minibatch, and the mean
     of their KL divergences, so that their weights and KL coefficients stay the same.
     """
+
+    def build(self) -> None:
+        """Builds modules and optimizers."""
+        super().build()
+        self._closed_form = {}
+        for module_id in self.module.keys():  # noqa: SIM118 - not a mapping
+            module = self.module[module_id].unwrapped()
+            fuse_mlps(module)
+            self._closed_form[module_id] = has_closed_form(module)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RLlib's Adam, in one fused kernel."""
@@ -106,32 +147,30 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         orders = [np.random.permutation(rows) for _ in range(num_epochs)]  # noqa: NPY002
         order = torch.from_numpy(np.concatenate(orders)).to(self.device)
         end = num_total_minibatches * minibatch_size or len(order)
+        table = _RowTable(columns)
         for first in range(0, end, minibatch_size):
-            chosen = order[first : first + minibatch_size]
             self._last = first + minibatch_size >= end
-            yield Minibatch({module_id: {k: v.index_select(0, chosen) for k, v in columns.items()}})
+            yield Minibatch({module_id: table.rows(order[first : first + minibatch_size])})
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         """One gradient step on RLlib's PPO loss."""
         ((module_id, rows),) = batch.items()
-        metrics = self.metrics
-        if not self._last:
-            self.metrics = _Silent()
-        try:
-            out = self.module[module_id].unwrapped()._forward_train(rows)
-            loss = self.compute_loss_for_module(
-                module_id=module_id,
-                config=self.config.get_config_for_module(module_id),
-                batch=rows,
-                fwd_out=out,
-            )
-        finally:
-            self.metrics = metrics
-        gradients = self.compute_gradients({module_id: loss})
+        module = self.module[module_id].unwrapped()
+        config = self.config.get_config_for_module(module_id)
+        loss = torch.zeros(())
+        for parameter in self._params.values():
+            parameter.grad = None
+        out = module._forward_train(rows)
+        if self._last or not self._closed_form[module_id]:
+            loss = self._rllib_loss(module_id, config, rows, out)
+            loss.backward()
+        else:
+            self._backward(module_id, config, rows, out)
+        gradients = {name: p.grad for name, p in self._params.items()}
         found = [g for g in gradients.values() if g is not None]
         if self._is_one_of_several:
             self._average(found)
-        plain = self.config.grad_clip is None and bool(
+        plain = config.grad_clip is None and bool(
             torch.isfinite(torch.nn.utils.get_total_norm(found))
         )
         if plain:
@@ -140,8 +179,49 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         else:
             # Clipping, and what RLlib does about gradients that are not finite.
             self.apply_gradients(self.postprocess_gradients(gradients))
-        self._rows_trained += len(rows["obs"])
+        self._rows_trained += len(rows[Columns.OBS])
         return {module_id: out}, {module_id: loss}, {}
+
+    def _rllib_loss(
+        self, module_id: str, config: Any, rows: dict[str, torch.Tensor], out: dict[str, Any]
+    ) -> torch.Tensor:
+        """RLlib's own loss; logs its terms where they will be read."""
+        metrics = self.metrics
+        if not self._last:
+            self.metrics = _Silent()
+        try:
+            return self.compute_loss_for_module(
+                module_id=module_id, config=config, batch=rows, fwd_out=out
+            )
+        finally:
+            self.metrics = metrics
+
+    def _backward(
+        self, module_id: str, config: Any, rows: dict[str, torch.Tensor], out: dict[str, Any]
+    ) -> None:
+        """Accumulates the loss's gradient in the parameters."""
+        terms = PPOTerms(
+            clip=config.clip_param,
+            kl_coefficient=(
+                float(self.curr_kl_coeffs_per_module[module_id]) if config.use_kl_loss else 0.0
+            ),
+            entropy_coefficient=float(
+                self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
+            ),
+            value_coefficient=config.vf_loss_coeff,
+            value_clip=config.vf_clip_param,
+        )
+        logits = out[Columns.ACTION_DIST_INPUTS]
+        if not config.use_critic:
+            logits.backward(ppo_gradient(terms, rows, logits.detach())[0])
+            return
+        values = (
+            self.module[module_id]
+            .unwrapped()
+            .compute_values(rows, embeddings=out.get(Columns.EMBEDDINGS))
+        )
+        gradients = ppo_gradient(terms, rows, logits.detach(), values.detach())
+        torch.autograd.backward([logits, values], list(gradients))
 
     @property
     def _is_one_of_several(self) -> bool:

@@ -56,8 +56,9 @@ def weights(learner):
     return {key: value.detach().clone() for key, value in state.items()}
 
 
-def test_full_batch_updates_equal_rllibs():
-    learners = [build(TwoTimescalePPOLearner), build(LeanPPOLearner)]
+@pytest.mark.parametrize("training", [{}, {"use_critic": False}, {"entropy_coeff": 0.01}])
+def test_full_batch_updates_equal_rllibs(training):
+    learners = [build(kind, **training) for kind in (TwoTimescalePPOLearner, LeanPPOLearner)]
     learners[1].module.set_state(learners[0].module.get_state())
     results = []
     for _ in range(3):

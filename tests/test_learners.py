@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.rollout import RolloutBlock
@@ -74,3 +75,25 @@ def test_two_learners_learn_as_one_does_and_stay_in_step():
     one, two = np.array(curves[0]), np.array(curves[2])
     assert one[-1] > 0.6 * one[0]
     np.testing.assert_allclose(two, one, atol=0.08 * abs(one[0]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_learner_on_a_gpu_learns_what_one_on_the_cpu_does():
+    weights = {}
+    for gpus in (0, 1):
+        config = CALSHEQConfig().environment(
+            EchoEnv, env_config={"episode_length": 20, "num_agents": 4}
+        )
+        config.learners(num_learners=0, num_gpus_per_learner=gpus)
+        config.training(minibatch_size=128).debugging(seed=0)
+        config.calibration(targets={"only.a": 0.9}, num_particles=8)
+        algorithm = config.build_algo()
+        algorithm.train()
+        module = algorithm.learner_group._learner.module[SHARED_POLICY]
+        device = next(module.parameters()).device.type
+        assert device == ("cuda" if gpus else "cpu")
+        weights[gpus] = {k: v.cpu().numpy() for k, v in module.state_dict().items()}
+        algorithm.stop()
+    for key, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][key], value, atol=2e-3, err_msg=key)

@@ -149,8 +149,8 @@ class PermutedMarket(ArrayMarket):
     def _draw_types(self, profiles, uniforms, normals):
         super()._draw_types(profiles, uniforms[:, self.order], normals[:, self.order])
 
-    def _race_noise(self):
-        noise = super()._race_noise()
+    def _draw_exponentials(self, starts):
+        noise = super()._draw_exponentials(starts)
         return np.concatenate([noise[:, self.order], noise[:, -1:]], axis=1)
 
 

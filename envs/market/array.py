@@ -21,8 +21,8 @@ from rllib_calsheq.supertypes import FloatArray
 NUM_STATE_OBSERVATIONS = 7
 
 BID, ASK = 0, 1
-#: Memory for the noise of customers' choices; more steps at once are faster, up to a point.
-MAX_NOISE_BYTES = 1 << 25
+#: Memory for the noise of customers' choices: several steps are drawn at once.
+MAX_NOISE_BYTES = 1 << 21
 
 
 class ArrayMarket:
@@ -95,7 +95,7 @@ class ArrayMarket:
         return self._observe()
 
     def _draw_types(self, profiles: FloatArray, uniforms: npt.NDArray, normals: FloatArray) -> None:
-        """Connections (E, C, n) and tolerances (E, n) from per-merchant draws."""
+        """Connections (E·C, n) and tolerances (E, n) from per-merchant draws."""
         K = self.config.num_clusters
         # Supertype 1: K connections, tolerance; supertype 2: K connections, mean, variance.
         connection = np.stack([profiles[:, :K], profiles[:, K + 1 : 2 * K + 1]], axis=1)
@@ -103,11 +103,13 @@ class ArrayMarket:
         deviation = np.stack([np.zeros(len(profiles)), np.sqrt(profiles[:, 2 * K + 2])], axis=1)
         probability = connection[:, self._group][:, :, self._cluster]
         connected = uniforms < probability
-        self._connected = np.ascontiguousarray(connected.transpose(0, 2, 1))
+        n = connected.shape[1]
+        #: Connections of customer c of episode e in row e·C + c.
+        self._connected = connected.transpose(0, 2, 1).reshape(-1, n)
         self._tolerance = np.clip(
             mean[:, self._group] + deviation[:, self._group] * normals, 0.0, 1.0
         )
-        shape = (*connected.shape[:2], K, self.config.customers_per_cluster)
+        shape = (-1, n, K, self.config.customers_per_cluster)
         fractions = connected.reshape(shape).mean(axis=-1)
         self._types = np.concatenate([fractions, self._tolerance[..., None]], axis=-1)
 
@@ -120,7 +122,7 @@ class ArrayMarket:
         steps, when, who, side, level = [], [], [], [], []
         for rng in self._rngs:
             steps.append(np.clip(rng.standard_normal(T), -limit, limit) * cfg.price_volatility)
-            arrived = np.flatnonzero(rng.random(T * C, dtype=np.float32) < cfg.arrival_probability)
+            arrived = _successes(rng, T * C, cfg.arrival_probability)
             when.append(arrived // C)
             who.append(arrived % C)
             side.append(rng.integers(0, 2, size=len(arrived), dtype=np.int8))
@@ -133,6 +135,9 @@ class ArrayMarket:
         self._episode = episode[order]
         self._customer = np.concatenate(who)[order]
         self._side = np.concatenate(side)[order].astype(np.intp)
+        #: Rows of each arrival's customer among the connections, and of its quotes.
+        self._customer_row = self._episode * C + self._customer
+        self._quote_row = self._episode * 2 + self._side
         cluster = self._cluster[self._customer]
         if cfg.cluster_quantities is None:
             row = (np.concatenate(level)[order] * quantities.shape[1]).astype(np.intp)
@@ -180,12 +185,12 @@ class ArrayMarket:
         self._half_spreads = unit * cfg.max_half_spread
         quoting = unit < 1.0
 
-        lo, hi = self._first[self._t], self._first[self._t + 1]
-        episode, side, quantity = (x[lo:hi] for x in (self._episode, self._side, self._quantity))
-        merchant, trades = self._choose(episode, self._customer[lo:hi], side, quoting)
-        episode, side, merchant = episode[trades], side[trades], merchant[trades]
-        quantity = quantity[trades]
-        self._record(episode, merchant, self._rank[lo:hi][trades])
+        arrivals = slice(self._first[self._t], self._first[self._t + 1])
+        merchant, trades = self._choose(arrivals, quoting)
+        merchant = merchant[trades]
+        episode, side = self._episode[arrivals][trades], self._side[arrivals][trades]
+        quantity = self._quantity[arrivals][trades]
+        self._record(episode, merchant, self._rank[arrivals][trades])
 
         E, n = self._inventory.shape
         cell = (episode * n + merchant) * 2 + side
@@ -219,11 +224,7 @@ class ArrayMarket:
         self._trades.append(cell * len(self._distinct) + rank)
 
     def _choose(
-        self,
-        episode: npt.NDArray[np.intp],
-        customer: npt.NDArray[np.intp],
-        side: npt.NDArray[np.intp],
-        quoting: npt.NDArray[np.bool_],
+        self, arrivals: slice, quoting: npt.NDArray[np.bool_]
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
         """Merchant that each arriving customer picks, and whether it trades at all.
 
@@ -231,39 +232,42 @@ class ArrayMarket:
         probability proportional to exp(-δ/τ), and each racer has its own random number.
         """
         cfg = self.config
-        noise = self._race_noise()
-        racers, leaver = noise[:, :-1], noise[:, -1]
-        open_to = self._connected[episode, customer]
+        racers, leaver = self._race_noise(arrivals)
+        quotes = self._quote_row[arrivals]
+        n = quoting.shape[1]
         if cfg.choice_rule == "logit":
             slowness = np.where(
                 quoting, np.exp(self._half_spreads / cfg.choice_temperature), np.inf
             )
-            slowness = slowness.transpose(0, 2, 1).astype(np.float32)
-            race = np.where(open_to, racers * slowness[episode, side], np.inf)
+            slowness = slowness.transpose(0, 2, 1).reshape(-1, n).astype(np.float32)
+            race = slowness.take(quotes, axis=0)
+            race *= racers
             merchant = race.argmin(axis=1)
-            best = race[np.arange(len(race)), merchant]
+            best = race.ravel()[np.arange(0, race.size, n) + merchant]
             if not cfg.outside_option:
                 return merchant, np.isfinite(best)
             leaves = leaver * np.exp(cfg.reservation_half_spread / cfg.choice_temperature)
             return merchant, best < leaves
-        price = np.where(quoting, self._half_spreads, np.inf).transpose(0, 2, 1)
-        offered = np.where(open_to, price[episode, side], np.inf)
+        price = np.where(quoting, self._half_spreads, np.inf).transpose(0, 2, 1).reshape(-1, n)
+        offered = np.where(np.isfinite(racers), price.take(quotes, axis=0), np.inf)
         lowest = offered.min(axis=1, keepdims=True)
         merchant = np.where(offered == lowest, racers, np.inf).argmin(axis=1)
         return merchant, (lowest[:, 0] <= cfg.reservation_half_spread) & np.isfinite(lowest[:, 0])
 
-    def _race_noise(self) -> npt.NDArray[np.float32]:
-        """Exp(1) of each arrival of this step: one a merchant and one for leaving, (M, n + 1)."""
+    def _race_noise(
+        self, arrivals: slice
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Exp(1) of a step's M arrivals: one a merchant (M, n), and one for leaving (M,).
+
+        Infinite for a merchant that the customer is not connected to.
+        """
         if self._t >= self._noise_end:
             self._draw_noise()
-        lo, hi = self._first[self._t], self._first[self._t + 1]
-        return self._noise[self._noise_row[lo - self._noise_first : hi - self._noise_first]]
+        rows = slice(arrivals.start - self._noise_first, arrivals.stop - self._noise_first)
+        return self._racers[rows], self._leavers[rows]
 
     def _draw_noise(self) -> None:
-        """Draws the race's noise of as many steps as fit into `MAX_NOISE_BYTES`, at least one.
-
-        One draw an episode instead of one a step: the numbers are the same.
-        """
+        """Draws the race's noise of as many steps as fit into `MAX_NOISE_BYTES`, at least one."""
         racers = self.config.num_merchants + 1
         allowed = MAX_NOISE_BYTES // (4 * racers)
         within = np.searchsorted(self._first, self._first[self._t] + allowed, side="right") - 1
@@ -271,15 +275,27 @@ class ArrayMarket:
         counts = self._per_episode[self._t : end]
         per_episode = counts.sum(axis=0)
         starts = np.concatenate([[0], np.cumsum(per_episode)])
-        self._noise = np.empty((int(starts[-1]), racers), dtype=np.float32)
-        for e, rng in enumerate(self._rngs):
-            rng.standard_exponential(dtype=np.float32, out=self._noise[starts[e] : starts[e + 1]])
+        noise = self._draw_exponentials(starts)
+        # A merchant that does not quote is infinitely slow, and 0 times infinity is no number.
+        np.maximum(noise, np.finfo(np.float32).tiny, out=noise)
         # Drawn episode by episode, wanted step by step: row of each arrival, in arrival order.
-        self._noise_first = int(self._first[self._t])
         cells = counts.ravel()
         first_row = starts[:-1] + np.cumsum(counts, axis=0) - counts
         before = np.cumsum(cells) - cells
-        self._noise_row = np.repeat(first_row.ravel() - before, cells) + np.arange(cells.sum())
+        row = np.repeat(first_row.ravel() - before, cells) + np.arange(cells.sum())
+        noise = noise.take(row, axis=0)
+        self._noise_first = int(self._first[self._t])
+        arrivals = slice(self._noise_first, int(self._first[end]))
+        connected = self._connected.take(self._customer_row[arrivals], axis=0)
+        self._racers = np.where(connected, noise[:, :-1], np.float32(np.inf))
+        self._leavers = noise[:, -1].copy()
+
+    def _draw_exponentials(self, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Exp(1), (starts[-1], n + 1): rows starts[e] to starts[e + 1] are episode e's own."""
+        noise = np.empty((starts[-1], self.config.num_merchants + 1), dtype=np.float32)
+        for e, rng in enumerate(self._rngs):
+            rng.standard_exponential(dtype=np.float32, out=noise[starts[e] : starts[e + 1]])
+        return noise
 
     def _observe(self) -> npt.NDArray[np.float32]:
         """What each merchant sees of its own state and type, (E, n, num_clusters + 8)."""
@@ -339,3 +355,19 @@ class ArrayMarket:
         found = low + (high - low) * (rank - below)
         found[count == 0] = np.nan
         return found.reshape(len(self._inventory), -1, rank.shape[1])
+
+
+def _successes(rng: np.random.Generator, trials: int, probability: float) -> npt.NDArray[np.int64]:
+    """Which of independent trials succeed, ascending: drawn by the gaps between successes.
+
+    One number a success instead of one a trial.
+    """
+    if probability <= 0:
+        return np.empty(0, dtype=np.int64)
+    expected = trials * probability
+    # Enough, but for a few times in a billion.
+    size = int(expected + 6.0 * np.sqrt(expected) + 20.0)
+    found = rng.geometric(probability, size=size).cumsum() - 1
+    while found[-1] < trials:
+        found = np.append(found, found[-1] + rng.geometric(probability, size=size).cumsum())
+    return found[: np.searchsorted(found, trials)]

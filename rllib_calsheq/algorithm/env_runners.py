@@ -27,6 +27,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_calsheq.fused_mlp import fuse_mlps
 from rllib_calsheq.particles import StageReport, SupertypeTable
 from rllib_calsheq.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
 from rllib_calsheq.seeding import ACTIONS, EPISODES, stream_seed, torch_stream
@@ -98,6 +99,12 @@ class _TableRunner(MultiAgentEnvRunner):
 
 class ArrayEnvRunner(_TableRunner):
     """Steps all particles of this runner at once through the environment's array form."""
+
+    def make_module(self) -> None:
+        """Makes the module, its perceptrons fused as the learner's are."""
+        super().make_module()
+        if self.module is not None:
+            self.module.foreach_module(lambda module_id, module: fuse_mlps(module))
 
     def make_env(self) -> None:
         """Makes the array form, and one plain environment for RLlib's space handling."""

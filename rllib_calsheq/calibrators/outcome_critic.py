@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
@@ -66,13 +67,15 @@ class OutcomeCritic:
         size = 1 + dim + len(self._rows)
         K = len(targets)
         self._gram: npt.NDArray = np.zeros((size, size))
-        self._moments = np.zeros((size, 2 * K))
-        self._coefficients = np.zeros((size, 2 * K))
+        self._moments: npt.NDArray = np.zeros((size, 2 * K))
+        self._coefficients: npt.NDArray = np.zeros((size, 2 * K))
         self._recent_profiles: FloatArray = np.zeros((0, dim))
-        self._recent_misses = np.zeros((0, K))
-        self._recent_rewards = np.zeros(0)
+        self._recent_features: FloatArray = np.zeros((0, size))
+        self._recent_misses: FloatArray = np.zeros((0, K))
+        self._residuals: FloatArray = np.zeros((0, K))
+        self._recent_rewards: FloatArray = np.zeros(0)
         self._correct = correct
-        self._correction = np.zeros(1 + dim)
+        self._correction: FloatArray = np.zeros(1 + dim)
 
     def update(self, profiles: FloatArray, outcomes: FloatArray) -> dict[str, float]:
         """Adds one stage of episodes and fits again.
@@ -97,28 +100,26 @@ class OutcomeCritic:
         self._gram = self._decay * self._gram + features.T @ features
         labels = np.concatenate([signed, happened], axis=1)
         self._moments = self._decay * self._moments + features.T @ labels
-        penalised = self._gram + self._ridge * np.eye(len(self._gram))
-        self._coefficients = np.asarray(np.linalg.solve(penalised, self._moments))
+        self._coefficients = _solve(self._gram, self._ridge, self._moments)
 
         missing = np.where(happened, signed, np.nan)
-        self._recent_profiles = np.concatenate([self._recent_profiles, profiles])[-NUM_RESIDUALS:]
-        self._recent_misses = np.concatenate([self._recent_misses, missing])[-NUM_RESIDUALS:]
-        rewards = np.concatenate([self._recent_rewards, targets.reward(outcomes)])
-        self._recent_rewards = rewards[-NUM_RESIDUALS:]
+        self._recent_profiles = _append(self._recent_profiles, profiles)
+        self._recent_features = _append(self._recent_features, features)
+        self._recent_misses = _append(self._recent_misses, missing)
+        self._recent_rewards = _append(self._recent_rewards, targets.reward(outcomes))
+        self._residuals = self._find_residuals()
         if self._correct:
             self._fit_correction()
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
 
     def _fit_correction(self) -> None:
         """Ridge regression, on first-order features, of the rewards that the critic missed."""
-        self._correction[:] = 0.0
         rng = np.random.default_rng(CORRECTION_SEED)
-        expected = self.expected_reward(self._recent_profiles, NUM_CORRECTION_NOISE, rng)
-        features = self._features(self._recent_profiles)[:, : len(self._correction)]
-        penalty = CORRECTION_RIDGE * self._ridge * np.eye(features.shape[1])
-        gram = features.T @ features + penalty
-        missed = features.T @ (self._recent_rewards - expected)
-        self._correction = np.asarray(np.linalg.solve(gram, missed))
+        expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
+        first_order = self._recent_features[:, : len(self._correction)]
+        missed = first_order.T @ (self._recent_rewards - expected)
+        ridge = CORRECTION_RIDGE * self._ridge
+        self._correction = _solve(first_order.T @ first_order, ridge, missed)
 
     def expected_reward(
         self, profiles: FloatArray, num_noise: int, rng: np.random.Generator
@@ -131,17 +132,25 @@ class OutcomeCritic:
                 profiles, so that they cancel in differences.
             rng: Generator that draws the residuals.
         """
-        # Single precision is enough here, and half the time.
         features = self._features(profiles.astype(np.float32))
-        mean, happens = self._split(features @ self._coefficients.astype(np.float32))
-        residuals = self._residuals()
+        reward = self._known_reward(features, num_noise, rng)
+        return reward + features[:, : len(self._correction)] @ self._correction
+
+    def _known_reward(
+        self, features: FloatArray, num_noise: int, rng: np.random.Generator
+    ) -> FloatArray:
+        """The known reward (M,) averaged over predicted outcomes and noise."""
+        # Single precision is enough here, and half the time.
+        coefficients = self._coefficients.astype(np.float32)
+        mean, happens = self._split(features.astype(np.float32, copy=False) @ coefficients)
+        residuals = self._residuals
         drawn = rng.integers(len(residuals), size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
         fit = np.zeros_like(mean)
         for row in noise:
             fit += 1.0 / (1.0 + np.abs(mean + row))
-        reward = (fit / num_noise * np.clip(happens, 0.0, 1.0)) @ self._targets.weights
-        return np.asarray(reward + features[:, : len(self._correction)] @ self._correction)
+        fit *= np.clip(happens, 0.0, 1.0) / num_noise
+        return np.asarray(fit @ self._targets.weights)
 
     def state_dict(self) -> dict[str, npt.NDArray]:
         """All that was learned, as arrays."""
@@ -151,6 +160,8 @@ class OutcomeCritic:
         """Restores what `state_dict` gave."""
         for name in self._STATE:
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
+        self._recent_features = self._features(self._recent_profiles)
+        self._residuals = self._find_residuals()
 
     _STATE = (
         "gram",
@@ -169,9 +180,9 @@ class OutcomeCritic:
         second = SECOND_ORDER_WEIGHT * centred[:, self._rows] * centred[:, self._columns]
         return np.concatenate([constant, centred, second], axis=1)
 
-    def _residuals(self) -> FloatArray:
+    def _find_residuals(self) -> FloatArray:
         """Residuals (R, K) of the recent episodes; 0 where the outcome did not happen."""
-        mean, _ = self._split(self._features(self._recent_profiles) @ self._coefficients)
+        mean, _ = self._split(self._recent_features @ self._coefficients)
         return np.nan_to_num(self._recent_misses - mean)
 
     @staticmethod
@@ -179,3 +190,14 @@ class OutcomeCritic:
         """Predicted misses and probabilities to happen, each (M, K)."""
         K = predictions.shape[1] // 2
         return predictions[:, :K], predictions[:, K:]
+
+
+def _append(kept: FloatArray, new: FloatArray) -> FloatArray:
+    """The last `NUM_RESIDUALS` rows of both."""
+    return np.concatenate([kept, new])[-NUM_RESIDUALS:]
+
+
+def _solve(gram: FloatArray, ridge: float, moments: FloatArray) -> FloatArray:
+    """Coefficients of a ridge regression."""
+    penalised = gram + ridge * np.eye(len(gram))
+    return np.asarray(scipy.linalg.solve(penalised, moments, assume_a="pos"))

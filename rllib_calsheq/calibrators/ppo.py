@@ -183,7 +183,9 @@ class PPOCalibrator(Calibrator):
         observations = (2.0 * profiles - 1.0).astype(np.float32)
         noise = torch.from_numpy(rng.standard_normal(profiles.shape).astype(np.float32))
         with torch.no_grad():
-            inputs = self._module.forward_exploration(
+            # The hook behind forward_exploration(), which switches all of the module's parts to
+            # evaluation mode and back, for which this module has no use.
+            inputs = self._module._forward_exploration(
                 {Columns.OBS: torch.from_numpy(observations)}
             )[Columns.ACTION_DIST_INPUTS]
             mean, log_std = inputs.chunk(2, dim=-1)

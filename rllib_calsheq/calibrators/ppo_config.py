@@ -83,8 +83,8 @@ class PPOCalibratorConfig:
     critic_ridge: float = 1.0
     critic_correction: bool = True
     imagined_states: int = 64
-    imagined_increments: int = 1024
-    imagined_noise: int = 32
+    imagined_increments: int = 512
+    imagined_noise: int = 16
     increment_cost: float = 5e-4
     spread_cost: float = 0.02
 
