@@ -144,13 +144,17 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
                 self._last = epoch == num_epochs - 1
                 yield Minibatch({module_id: columns})
             return
-        orders = [np.random.permutation(rows) for _ in range(num_epochs)]  # noqa: NPY002
-        order = torch.from_numpy(np.concatenate(orders)).to(self.device)
-        end = num_total_minibatches * minibatch_size or len(order)
         table = _RowTable(columns)
-        for first in range(0, end, minibatch_size):
-            self._last = first + minibatch_size >= end
-            yield Minibatch({module_id: table.rows(order[first : first + minibatch_size])})
+        left = num_total_minibatches or -(-num_epochs * rows // minibatch_size)
+        order = torch.empty(0, dtype=torch.int64, device=self.device)
+        for epoch in range(num_epochs):
+            shuffled = torch.from_numpy(np.random.permutation(rows))  # noqa: NPY002
+            order = torch.cat([order, shuffled.to(self.device)])
+            while left and (len(order) >= minibatch_size or epoch == num_epochs - 1):
+                chosen, order = order[:minibatch_size], order[minibatch_size:]
+                left -= 1
+                self._last = not left
+                yield Minibatch({module_id: table.rows(chosen)})
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         """One gradient step on RLlib's PPO loss."""

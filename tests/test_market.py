@@ -146,8 +146,8 @@ class PermutedMarket(ArrayMarket):
         super().__init__(config)
         self._group = self._group[self.order]
 
-    def _draw_types(self, profiles, uniforms, normals):
-        super()._draw_types(profiles, uniforms[:, self.order], normals[:, self.order])
+    def _draw_types(self, part, profiles, uniforms, normals):
+        super()._draw_types(part, profiles, uniforms[:, self.order], normals[:, self.order])
 
     def _draw_exponentials(self, starts):
         noise = super()._draw_exponentials(starts)

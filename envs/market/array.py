@@ -23,6 +23,8 @@ NUM_STATE_OBSERVATIONS = 7
 BID, ASK = 0, 1
 #: Memory for the noise of customers' choices: several steps are drawn at once.
 MAX_NOISE_BYTES = 1 << 21
+#: Random numbers drawn at once for the connections of several episodes.
+MAX_UNIFORMS = 1 << 22
 
 
 class ArrayMarket:
@@ -76,9 +78,16 @@ class ArrayMarket:
         cfg = self.config
         E, n, C = len(seeds), cfg.num_merchants, cfg.num_customers
 
-        uniforms = np.stack([rng.random((n, C), dtype=np.float32) for rng in self._rngs])
-        normals = np.stack([rng.standard_normal(n) for rng in self._rngs])
-        self._draw_types(profiles, uniforms, normals)
+        self._connected = np.empty((E * C, n), dtype=bool)
+        self._tolerance = np.empty((E, n))
+        self._types = np.empty((E, n, cfg.num_clusters + 1))
+        at_once = max(MAX_UNIFORMS // (n * C), 1)
+        for first in range(0, E, at_once):
+            part = slice(first, min(first + at_once, E))
+            rngs = self._rngs[part]
+            uniforms = np.stack([rng.random((n, C), dtype=np.float32) for rng in rngs])
+            normals = np.stack([rng.standard_normal(n) for rng in rngs])
+            self._draw_types(part, profiles[part], uniforms, normals)
         self._draw_prices_and_arrivals()
 
         self._t = 0
@@ -94,8 +103,10 @@ class ArrayMarket:
         self._traded = np.zeros((E, n))
         return self._observe()
 
-    def _draw_types(self, profiles: FloatArray, uniforms: npt.NDArray, normals: FloatArray) -> None:
-        """Connections (E·C, n) and tolerances (E, n) from per-merchant draws."""
+    def _draw_types(
+        self, part: slice, profiles: FloatArray, uniforms: npt.NDArray, normals: FloatArray
+    ) -> None:
+        """Connections, tolerances and types of some episodes from per-merchant draws."""
         K = self.config.num_clusters
         # Supertype 1: K connections, tolerance; supertype 2: K connections, mean, variance.
         connection = np.stack([profiles[:, :K], profiles[:, K + 1 : 2 * K + 1]], axis=1)
@@ -103,15 +114,15 @@ class ArrayMarket:
         deviation = np.stack([np.zeros(len(profiles)), np.sqrt(profiles[:, 2 * K + 2])], axis=1)
         probability = connection[:, self._group][:, :, self._cluster]
         connected = uniforms < probability
-        n = connected.shape[1]
-        #: Connections of customer c of episode e in row e·C + c.
-        self._connected = connected.transpose(0, 2, 1).reshape(-1, n)
-        self._tolerance = np.clip(
-            mean[:, self._group] + deviation[:, self._group] * normals, 0.0, 1.0
-        )
+        _, n, C = connected.shape
+        # Connections of customer c of episode e in row e·C + c.
+        rows = slice(part.start * C, part.stop * C)
+        self._connected[rows] = connected.transpose(0, 2, 1).reshape(-1, n)
+        tolerance = mean[:, self._group] + deviation[:, self._group] * normals
+        self._tolerance[part] = np.clip(tolerance, 0.0, 1.0)
         shape = (-1, n, K, self.config.customers_per_cluster)
-        fractions = connected.reshape(shape).mean(axis=-1)
-        self._types = np.concatenate([fractions, self._tolerance[..., None]], axis=-1)
+        self._types[part, :, :K] = connected.reshape(shape).mean(axis=-1)
+        self._types[part, :, K] = self._tolerance[part]
 
     def _draw_prices_and_arrivals(self) -> None:
         """Price steps (E, T) and, as flat arrays ordered by (step, episode), all arrivals."""

@@ -8,6 +8,7 @@ from typing import Any
 from rllib_calsheq.configuration import from_mapping
 from rllib_calsheq.envs.market.array import ArrayMarket
 from rllib_calsheq.envs.market.config import MarketConfig
+from rllib_calsheq.envs.market.deviations import Rule, market_deviations
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
 
 
@@ -26,3 +27,10 @@ class MarketEnv(OneEpisodeEnv):
     def array_form(cls, config: Mapping[str, Any] | MarketConfig | None = None) -> ArrayMarket:
         """The market's array form for an environment configuration."""
         return ArrayMarket(from_mapping(MarketConfig, config, "the market"))
+
+    @classmethod
+    def deviations(
+        cls, config: Mapping[str, Any] | MarketConfig | None = None
+    ) -> Mapping[str, Rule]:
+        """Deviations of one merchant that a certificate tries."""
+        return market_deviations(from_mapping(MarketConfig, config, "the market"))

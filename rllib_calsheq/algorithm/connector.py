@@ -16,6 +16,8 @@ from rllib_calsheq.rollout import RolloutBlock
 
 #: As in RLlib's own estimator: advantages are not divided by less than this.
 MIN_ADVANTAGE_STD = 1e-4
+#: Rows of one value pass.
+ROWS_AT_ONCE = 1 << 14
 
 
 class BlocksToBatch(ConnectorV2):
@@ -61,7 +63,7 @@ class BlocksToBatch(ConnectorV2):
         for block in filter(len, episodes):
             for key, value in self._columns(module, block).items():
                 columns.setdefault(key, []).append(value)
-        merged = {key: torch.cat(parts) for key, parts in columns.items()}
+        merged = {k: torch.cat(v) if len(v) > 1 else v[0] for k, v in columns.items()}
         advantages = merged[Postprocessing.ADVANTAGES]
         deviation = float(advantages.std(unbiased=False))
         merged[Postprocessing.ADVANTAGES] = (advantages - advantages.mean()) / max(
@@ -79,8 +81,12 @@ class BlocksToBatch(ConnectorV2):
 
         observations = flat(block.observations)
         with torch.no_grad():
-            values = module.compute_values({Columns.OBS: observations}).cpu().numpy()
-        values = values.reshape(block.rewards.shape)
+            # In parts: the hidden layers of many agents' steps would not fit into memory.
+            parts = [
+                module.compute_values({Columns.OBS: part}).cpu()
+                for part in observations.split(ROWS_AT_ONCE)
+            ]
+        values = torch.cat(parts).numpy().reshape(block.rewards.shape)
         targets = value_targets(block.rewards, values, self.gamma, self.lambda_)
         return {
             Columns.OBS: observations,
