@@ -9,7 +9,7 @@ from rllib_calsheq.configuration import require
 
 #: The divergence of d independent parameters adds up, so its target must grow with d:
 #: a fixed 0.01 held 23 parameters back for good.
-KL_TARGET_PER_PARAMETER = 0.01
+KL_TARGET_PER_PARAMETER = 0.03
 #: The critic remembers at least this many stages ...
 MIN_MEMORY_STAGES = 20.0
 #: ... and at least this many episodes for every parameter.
