@@ -18,7 +18,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from rllib_calsheq.supertypes import FloatArray
-from rllib_calsheq.targets import TargetSet
+from rllib_calsheq.targets import TargetSet, pool
 
 #: Up to this many parameters the features hold all products; beyond, only the squares,
 #: so that the cost stays small (32 parameters give 561 features).
@@ -53,10 +53,21 @@ class OutcomeCritic:
         correct: Whether the expected reward is corrected by a linear fit of what it has
             missed in the recent episodes. Without it, a bias of the predicted outcomes can
             lead the particles downhill for good.
+        softening_stages: As long as pooled outcomes miss some target by more than a scale, all
+            scales are taken as wide as the largest miss, less so with every stage: it has fallen
+            to 1/e after this many. An inverse loss is flat far from its target, so that giving a
+            far target up for near ones would be a local optimum. 0 for none.
     """
 
     def __init__(
-        self, targets: TargetSet, dim: int, memory: float, ridge: float, correct: bool = True
+        self,
+        targets: TargetSet,
+        dim: int,
+        memory: float,
+        ridge: float,
+        *,
+        correct: bool = True,
+        softening_stages: float = 0.0,
     ) -> None:
         self._targets = targets
         self._decay = float(np.exp(-1.0 / memory))
@@ -73,7 +84,10 @@ class OutcomeCritic:
         self._recent_features: FloatArray = np.zeros((0, size))
         self._recent_misses: FloatArray = np.zeros((0, K))
         self._residuals: FloatArray = np.zeros((0, K))
-        self._recent_rewards: FloatArray = np.zeros(0)
+        self._softening_stages = softening_stages
+        #: Stages so far, and the factor on all scales: numbers, as arrays like the rest.
+        self._stages: npt.NDArray = np.zeros(())
+        self._softness: npt.NDArray = np.ones(())
         self._correct = correct
         self._correction: FloatArray = np.zeros(1 + dim)
 
@@ -106,18 +120,27 @@ class OutcomeCritic:
         self._recent_profiles = _append(self._recent_profiles, profiles)
         self._recent_features = _append(self._recent_features, features)
         self._recent_misses = _append(self._recent_misses, missing)
-        self._recent_rewards = _append(self._recent_rewards, targets.reward(outcomes))
+        self._softness = self._softness_after(missing)
         self._residuals = self._find_residuals()
         if self._correct:
             self._fit_correction()
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
+
+    def _softness_after(self, misses: FloatArray) -> npt.NDArray:
+        """Factor on the scales, from this stage's signed misses (M, K): 1 where none is above 1."""
+        self._stages = self._stages + 1.0
+        if not self._softening_stages:
+            return np.ones(())
+        farthest = np.max(np.nan_to_num(np.abs(pool(misses))), initial=1.0)
+        return np.asarray(1.0 + (farthest - 1.0) * np.exp(-self._stages / self._softening_stages))
 
     def _fit_correction(self) -> None:
         """Ridge regression, on first-order features, of the rewards that the critic missed."""
         rng = np.random.default_rng(CORRECTION_SEED)
         expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
         first_order = self._recent_features[:, : len(self._correction)]
-        missed = first_order.T @ (self._recent_rewards - expected)
+        fit = np.nan_to_num(1.0 / (1.0 + np.abs(self._recent_misses) / self._softness))
+        missed = first_order.T @ (fit @ self._targets.weights - expected)
         ridge = CORRECTION_RIDGE * self._ridge
         self._correction = _solve(first_order.T @ first_order, ridge, missed)
 
@@ -147,8 +170,9 @@ class OutcomeCritic:
         drawn = rng.integers(len(residuals), size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
         fit = np.zeros_like(mean)
+        softness = np.float32(self._softness)
         for row in noise:
-            fit += 1.0 / (1.0 + np.abs(mean + row))
+            fit += 1.0 / (1.0 + np.abs(mean + row) / softness)
         fit *= np.clip(happens, 0.0, 1.0) / num_noise
         return np.asarray(fit @ self._targets.weights)
 
@@ -169,7 +193,8 @@ class OutcomeCritic:
         "coefficients",
         "recent_profiles",
         "recent_misses",
-        "recent_rewards",
+        "softness",
+        "stages",
         "correction",
     )
 

@@ -75,7 +75,8 @@ class PPOCalibrator(Calibrator):
                 self.dim,
                 memory,
                 self.config.critic_ridge,
-                self.config.critic_correction,
+                correct=self.config.critic_correction,
+                softening_stages=self.config.softening_stages,
             )
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
         self._pending: dict[str, npt.NDArray[np.float32]] = {}

@@ -54,6 +54,9 @@ class PPOCalibratorConfig:
         critic_ridge: Ridge penalty of the critic, in episodes.
         critic_correction: Whether the critic's reward is corrected by what it missed in the
             last real episodes.
+        softening_stages: While a pooled outcome misses its target by more than a scale, the scales
+            of the imagined reward are as wide as the largest miss, less so with every stage: by
+            a factor 1/e after this many. 0 for none.
         imagined_states: Profiles (of particles) that increments are imagined from in each
             stage, at most.
         imagined_increments: Increments imagined in each stage, over all these profiles; at
@@ -82,6 +85,7 @@ class PPOCalibratorConfig:
     critic_memory: float | None = None
     critic_ridge: float = 1.0
     critic_correction: bool = True
+    softening_stages: float = 200.0
     imagined_states: int = 64
     imagined_increments: int = 512
     imagined_noise: int = 16
@@ -102,7 +106,14 @@ class PPOCalibratorConfig:
             if value is None and name in ("kl_target", "critic_memory"):
                 continue
             self._require(name, _is_number(value) and value > 0, "numbers > 0")
-        for name in ("min_std", "kl_coeff", "entropy_coeff", "increment_cost", "spread_cost"):
+        for name in (
+            "min_std",
+            "kl_coeff",
+            "entropy_coeff",
+            "softening_stages",
+            "increment_cost",
+            "spread_cost",
+        ):
             value = getattr(self, name)
             self._require(name, _is_number(value) and value >= 0, "numbers >= 0")
         for name, least in (
