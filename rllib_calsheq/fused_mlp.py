@@ -76,7 +76,7 @@ class _MLP(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         depth = len(ctx.tanh)
         rows, *saved = ctx.saved_tensors
         outputs, weights = saved[:depth], saved[depth:]

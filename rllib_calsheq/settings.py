@@ -50,6 +50,8 @@ SETTINGS: dict[int, Setting] = {
     5: Setting(10, share_of=(1,), percentiles_of=(1, 2)),
 }
 
+#: Chosen so that supertype 1's 10 % percentile is 8 lots, the target that the paper shows.
+LOW_MIDDLE_CENTRE = 0.266
 #: Connection probability of cluster k = 0..9 by the position x = k/9 of its quantities.
 TILTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "small": lambda x: 0.95 * np.exp(-1.8 * x),
@@ -60,6 +62,13 @@ TILTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rising": lambda x: 0.15 + 0.72 * x,
     "falling": lambda x: 0.87 - 0.72 * x,
     "even": lambda x: np.full_like(x, 0.5),
+    "low_middle": lambda x: 0.1 + 0.85 * np.exp(-(((x - LOW_MIDDLE_CENTRE) / 0.25) ** 2)),
+    # Nine merchants together reach most customers of a cluster unless each reaches very few, so
+    # that a lesser tilt would leave the percentiles of all of them together where they start.
+    "steep_small": lambda x: 0.6 * np.exp(-4.5 * x),
+    "steep_large": lambda x: 0.6 * np.exp(-4.5 * (1 - x)),
+    "wide": lambda x: np.full_like(x, 0.9),
+    "thin": lambda x: np.full_like(x, 0.15),
 }
 #: Tilt of supertype 1, its tolerance, tilt of supertype 2, its mean tolerance: by name.
 HIDDEN_PROFILES: dict[str, tuple[str, float, str, float]] = {
@@ -68,6 +77,18 @@ HIDDEN_PROFILES: dict[str, tuple[str, float, str, float]] = {
     "middle": ("middle", 0.7, "extremes", 0.4),
     "extremes": ("extremes", 0.2, "middle", 0.6),
     "lower_half": ("lower_half", 0.9, "rising", 0.2),
+    "dominant": ("wide", 0.9, "thin", 0.3),
+    "low_middle": ("low_middle", 0.7, "rising", 0.4),
+    "opposed": ("large", 0.3, "steep_small", 0.7),
+    "middle_opposed": ("middle", 0.7, "steep_large", 0.4),
+}
+#: The hidden profile that the targets of each setting's tuned example are made from.
+SETTING_PROFILES: dict[int, str] = {
+    1: "dominant",
+    2: "low_middle",
+    3: "small",
+    4: "opposed",
+    5: "middle_opposed",
 }
 HIDDEN_TOLERANCE_VARIANCE = 0.02
 

@@ -1,0 +1,150 @@
+"""Parts of a study's figures: colours, labels, lines over seeds, panels and legends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rllib_calsheq.experiments.summary import calibrator_order
+
+#: Colour-blind safe (Okabe and Ito), one a calibrator, the same in all pictures.
+COLOURS = {
+    "ppo": "#0072b2",
+    "bo": "#d55e00",
+    "bo_tr": "#e69f00",
+    "cma": "#009e73",
+    "random": "#cc79a7",
+    "fixed": "#555555",
+}
+OTHER_COLOURS = ("#56b4e9", "#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f")
+LABELS = {
+    "ppo": "CALSHEQ (ppo)",
+    "bo": "Bayesian optimisation (bo)",
+    "bo_tr": "trust-region BO (bo_tr)",
+    "cma": "CMA-ES (cma)",
+    "random": "random search (random)",
+    "fixed": "no calibration (fixed)",
+}
+GOAL_COLOUR = "#222222"
+COLUMNS = 4
+#: Width of one column of a legend, in inches.
+LEGEND_WIDTH = 2.4
+
+
+def describe(name: str) -> str:
+    """A parameter's or an outcome's name as an axis says it."""
+    supertype, _, rest = name.partition(".")
+    number = supertype.rpartition("_")[2]
+    what = rest.replace("_", " ")
+    if rest.startswith("quantity_p"):
+        what = f"{rest.removeprefix('quantity_p')} % percentile (lots)"
+    elif rest.startswith("connection_"):
+        what = f"connection to cluster {rest.removeprefix('connection_')}"
+    elif rest == "share":
+        what = "market share"
+    return f"supertype {number}: {what}" if number.isdigit() else f"{supertype}: {what}"
+
+
+def colours_of(calibrators: Iterable[str]) -> dict[str, str]:
+    """A colour for each calibrator, in the order of legends."""
+    ordered = sorted(set(calibrators), key=calibrator_order)
+    others = [label for label in ordered if label not in COLOURS]
+    return {
+        label: COLOURS.get(label) or OTHER_COLOURS[others.index(label) % len(OTHER_COLOURS)]
+        for label in ordered
+    }
+
+
+def draw_curves(
+    axes: Axes,
+    part: pd.DataFrame,
+    column: str,
+    colours: Mapping[str, str],
+    marker: str | None = None,
+) -> None:
+    """One line for each calibrator, in the colour that ``colours`` gives it."""
+    if column in part:
+        for label, colour in reversed(list(colours.items())):
+            rows = part[part["calibrator"] == label]
+            if len(rows):
+                draw_curve(axes, rows, column, colour=colour, marker=marker)
+    axes.grid(alpha=0.3)
+    axes.tick_params(labelsize=8)
+
+
+def draw_curve(
+    axes: Axes, rows: pd.DataFrame, column: str, *, colour: object,
+    label: str | None = None, marker: str | None = None,
+) -> None:  # fmt: skip
+    """Mean over seeds by stage, ±1 standard deviation shaded."""
+    found = rows.groupby("stage")[column].agg(["mean", "std"])
+    axes.plot(
+        found.index, found["mean"], color=colour, linewidth=1.3, label=label,
+        marker=marker, markersize=3,
+    )  # fmt: skip
+    spread = found["std"].fillna(0.0)
+    axes.fill_between(
+        found.index, found["mean"] - spread, found["mean"] + spread, color=colour, alpha=0.2,
+        linewidth=0,
+    )  # fmt: skip
+
+
+def draw_goal(axes: Axes, value: float | None) -> None:
+    """A dashed line at the value to be reached, if there is one."""
+    if value is not None:
+        axes.axhline(value, color=GOAL_COLOUR, linestyle="--", linewidth=1.1)
+
+
+def grid_of(rows: int, columns: int, height: float = 2.2) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of rows and columns that share the axis of stages."""
+    width = max(7.0, 2.9 * columns)
+    figure = Figure(figsize=(width, height * rows + 1.0), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes in grid[-1]:
+        axes.set_xlabel("stage")
+    return figure, [list(row) for row in grid]
+
+
+def panels_of(
+    count: int, columns: int = COLUMNS, width: float = 3.2, height: float = 2.2
+) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels, row by row."""
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    size = (max(7.0, width * columns), height * rows + 1.0)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    for k, axes in enumerate(grid):
+        axes.set_visible(k < count)
+        if k >= columns * (rows - 1):
+            axes.set_xlabel("stage", fontsize=9)
+    return figure, grid[:count]
+
+
+def finish(
+    figure: Figure,
+    rows: pd.DataFrame,
+    colours: dict[str, str],
+    goal: str,
+    title: str | None = None,
+) -> None:
+    """The legend of the whole figure, and how many seeds the lines are means of."""
+    handles = [
+        Line2D([], [], color=colour, linewidth=2, label=LABELS.get(label, label))
+        for label, colour in colours.items()
+        if (rows["calibrator"] == label).any()
+    ]
+    handles.append(Line2D([], [], color=GOAL_COLOUR, linestyle="--", label=goal))
+    figure.legend(
+        handles=handles, loc="outside lower center", frameon=False, fontsize=9,
+        ncols=min(len(handles), int(figure.get_figwidth() / LEGEND_WIDTH)),
+    )  # fmt: skip
+    seeds = rows.groupby("calibrator")["seed"].nunique().max()
+    note = f"mean over {seeds} seeds, shaded ± 1 sd" if seeds > 1 else "one seed"
+    figure.suptitle(f"{title}, {note}" if title else note, fontsize=10)

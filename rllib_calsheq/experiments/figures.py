@@ -1,0 +1,298 @@
+"""The paper's figures, drawn from a study's CSV files alone.
+
+Lines are means over seeds, shaded ±1 standard deviation over seeds; targets, the hidden profile
+and the ceiling are dashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rllib_calsheq.experiments.drawing import (
+    GOAL_COLOUR,
+    LABELS,
+    colours_of,
+    describe,
+    draw_curve,
+    draw_curves,
+    draw_goal,
+    finish,
+    grid_of,
+    panels_of,
+)
+from rllib_calsheq.experiments.summary import calibrator_order
+from rllib_calsheq.experiments.tables import FINAL, GOALS, PARAMETERS, RECOVERY, STAGES
+
+#: Panels of figure 2, as in the paper: settings 2-2-2-3 and 3-4-5-5.
+FIGURE_2 = (
+    (2, "supertype_1.quantity_p10"),
+    (2, "supertype_1.quantity_p50"),
+    (2, "supertype_1.quantity_p90"),
+    (3, "supertype_1.quantity_p10"),
+    (3, "supertype_1.share"),
+    (4, "supertype_1.quantity_p10"),
+    (5, "supertype_2.quantity_p10"),
+    (5, "supertype_1.share"),
+)
+#: Rows of figure 3: connectivity to small and to large customers, and inventory tolerance.
+FIGURE_3 = (
+    "supertype_1.connection_1",
+    "supertype_1.connection_10",
+    "supertype_1.tolerance",
+    "supertype_2.connection_1",
+    "supertype_2.connection_10",
+    "supertype_2.tolerance_mean",
+)
+#: In the paper, rewards are shown for settings 1-2-3-4 and parameters for 1-2-4-5; here for all.
+DPI = 120
+REWARD_LIMITS = (0.0, 1.02)
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """A study's CSV files.
+
+    Attributes:
+        stages: `stages.csv`, of the runs at the configuration's own learning rates.
+        parameters: `parameters.csv` of them.
+        recovery: `recovery.csv` of them.
+        goals: `goals.csv`.
+        rates: `final.csv` of the runs that compare learning rates; may be empty.
+        rate_stages: `stages.csv` of these.
+    """
+
+    stages: pd.DataFrame
+    parameters: pd.DataFrame
+    recovery: pd.DataFrame
+    goals: pd.DataFrame
+    rates: pd.DataFrame
+    rate_stages: pd.DataFrame
+
+    @classmethod
+    def load(cls, folder: Path) -> StudyTables:
+        """Reads the files.
+
+        Raises:
+            ValueError: If one is missing.
+        """
+        frames = {}
+        for name in (STAGES, PARAMETERS, RECOVERY, FINAL, GOALS):
+            file = folder / name
+            if not file.is_file():
+                raise ValueError(
+                    f"there is no {name} in {folder}: give the folder that `calsheq experiment` "
+                    "wrote its tables to"
+                )
+            frames[name] = pd.read_csv(file)
+        plain, rates = {}, {}
+        for name in (STAGES, PARAMETERS, RECOVERY, FINAL):
+            frame = frames[name]
+            swept = frame["lr_ratio"].notna() if "lr_ratio" in frame else frame["seed"] < 0
+            plain[name], rates[name] = frame[~swept], frame[swept]
+        return cls(
+            stages=plain[STAGES],
+            parameters=plain[PARAMETERS],
+            recovery=plain[RECOVERY],
+            goals=frames[GOALS],
+            rates=rates[FINAL],
+            rate_stages=rates[STAGES],
+        )
+
+    @property
+    def settings(self) -> list[int]:
+        """Settings with runs at the configuration's own rates."""
+        return sorted(int(s) for s in self.stages["setting"].unique())
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """A colour for each calibrator of the study."""
+        return colours_of(self.stages["calibrator"])
+
+    def goal(self, setting: int, kind: str, name: str) -> float | None:
+        """The value of a goal; None where there is none."""
+        goals = self.goals
+        found = goals[(goals["setting"] == setting) & (goals["kind"] == kind)]
+        values = found.loc[found["name"] == name, "value"].dropna()
+        return float(values.iloc[0]) if len(values) else None
+
+    def names(self, setting: int, kind: str) -> list[str]:
+        """Names of a setting's goals of a kind."""
+        found = self.goals[(self.goals["setting"] == setting) & (self.goals["kind"] == kind)]
+        return [str(name) for name in found["name"]]
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Draws every figure that a folder's CSV files have the numbers for, into that folder.
+
+    Raises:
+        ValueError: If a CSV file is missing.
+    """
+    mpl.use("Agg")
+    tables = StudyTables.load(folder)
+    figures: dict[str, Figure] = {}
+    if tables.settings:
+        figures["figure_1"] = rewards_figure(tables)
+        figures["figure_2"] = outcomes_figure(tables, _panels_of_figure_2(tables))
+        figures["figure_3"] = parameters_figure(tables)
+        figures["recovery"] = recovery_figure(tables)
+    for setting in tables.settings:
+        panels = [(setting, name) for name in tables.names(setting, "target")]
+        figures[f"targets_setting_{setting}"] = outcomes_figure(tables, panels)
+        figures[f"parameters_setting_{setting}"] = all_parameters_figure(tables, setting)
+    for setting in sorted(tables.rates["setting"].unique()):
+        figures[f"lr_ratios_setting_{setting}"] = ratios_figure(tables, int(setting))
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=DPI)
+    return paths
+
+
+# --- figures ----------------------------------------------------------------------------
+
+
+def rewards_figure(tables: StudyTables) -> Figure:
+    """Figure 1: rewards of the calibrator and of both supertypes, one column a setting."""
+    rows = ("reward_mean", "supertype_1.reward", "supertype_2.reward")
+    labels = ("calibrator's reward", "reward of supertype 1", "reward of supertype 2")
+    figure, grid = grid_of(len(rows), len(tables.settings))
+    for j, setting in enumerate(tables.settings):
+        part = tables.stages[tables.stages["setting"] == setting]
+        for i, column in enumerate(rows):
+            axes = grid[i][j]
+            draw_curves(axes, part, column, tables.colours)
+            if i == 0:
+                axes.set_title(f"setting {setting}", fontsize=11)
+                draw_goal(axes, tables.goal(setting, "reward", "ceiling"))
+                axes.set_ylim(*REWARD_LIMITS)
+            else:
+                axes.axhline(0.0, color="grey", linewidth=0.7)
+            if j == 0:
+                axes.set_ylabel(labels[i])
+    finish(figure, tables.stages, tables.colours, "ceiling")
+    return figure
+
+
+def outcomes_figure(tables: StudyTables, panels: Sequence[tuple[int, str]]) -> Figure:
+    """Figure 2, and the panels of all sub-targets: outcomes against their targets."""
+    figure, axes_list = panels_of(len(panels))
+    for axes, (setting, name) in zip(axes_list, panels, strict=True):
+        draw_curves(axes, tables.stages[tables.stages["setting"] == setting], name, tables.colours)
+        draw_goal(axes, tables.goal(setting, "target", name))
+        axes.set_title(f"setting {setting}: {describe(name)}", fontsize=9)
+    shown = tables.stages[tables.stages["setting"].isin([s for s, _ in panels])]
+    finish(figure, shown, tables.colours, "target")
+    return figure
+
+
+def parameters_figure(tables: StudyTables) -> Figure:
+    """Figure 3: connectivity and inventory tolerance of both supertypes, a column a setting."""
+    rows = [name for name in FIGURE_3 if name in tables.parameters]
+    figure, grid = grid_of(len(rows), len(tables.settings), height=1.75)
+    for j, setting in enumerate(tables.settings):
+        part = tables.parameters[tables.parameters["setting"] == setting]
+        for i, name in enumerate(rows):
+            draw_curves(grid[i][j], part, name, tables.colours)
+            draw_goal(grid[i][j], tables.goal(setting, "parameter", name))
+            grid[i][j].set_ylim(-0.03, 1.03)
+            if i == 0:
+                grid[i][j].set_title(f"setting {setting}", fontsize=11)
+            if j == 0:
+                grid[i][j].set_ylabel(describe(name).replace(": ", ":\n"), fontsize=8)
+    finish(figure, tables.parameters, tables.colours, "hidden profile")
+    return figure
+
+
+def all_parameters_figure(tables: StudyTables, setting: int) -> Figure:
+    """All parameters of a setting."""
+    part = tables.parameters[tables.parameters["setting"] == setting]
+    names = [str(c) for c in part if str(c).startswith("supertype_")]
+    figure, axes_list = panels_of(len(names), columns=6, width=2.6, height=1.9)
+    for axes, name in zip(axes_list, names, strict=True):
+        draw_curves(axes, part, name, tables.colours)
+        draw_goal(axes, tables.goal(setting, "parameter", name))
+        axes.set_title(describe(name), fontsize=8)
+        if not name.endswith("variance"):
+            axes.set_ylim(-0.03, 1.03)
+    finish(figure, part, tables.colours, "hidden profile", title=f"setting {setting}")
+    return figure
+
+
+def recovery_figure(tables: StudyTables) -> Figure:
+    """Recovered fraction of the calibrated profile by stage, one column a setting."""
+    figure, grid = grid_of(1, len(tables.settings), height=2.6)
+    for axes, setting in zip(grid[0], tables.settings, strict=True):
+        part = tables.recovery[tables.recovery["setting"] == setting]
+        draw_curves(axes, part, "recovered_fraction", tables.colours, marker="o")
+        draw_goal(axes, 1.0)
+        axes.set_title(f"setting {setting}", fontsize=11)
+        axes.set_ylim(min(-0.05, axes.get_ylim()[0]), max(1.1, axes.get_ylim()[1]))
+    grid[0][0].set_ylabel("recovered fraction")
+    finish(figure, tables.recovery, tables.colours, "as good as the hidden profile")
+    return figure
+
+
+def ratios_figure(tables: StudyTables, setting: int) -> Figure:
+    """Recovered fraction against the ratio of learning rates, and the reward curves."""
+    final = tables.rates[tables.rates["setting"] == setting]
+    stages = tables.rate_stages[tables.rate_stages["setting"] == setting]
+    calibrators = sorted(final["calibrator"].unique(), key=calibrator_order)
+    schedules = sorted(final["schedule"].unique(), reverse=True)
+    figure = Figure(
+        figsize=(4.2 * (1 + len(schedules)), 3.4 * len(calibrators)), layout="constrained"
+    )
+    grid = figure.subplots(len(calibrators), 1 + len(schedules), squeeze=False)
+    ratios = sorted(final["lr_ratio"].unique())
+    colours = dict(
+        zip(ratios, mpl.colormaps["viridis"](np.linspace(0.9, 0.05, len(ratios))), strict=True)
+    )
+    for row, calibrator in zip(grid, calibrators, strict=True):
+        for k, schedule in enumerate(schedules):
+            mine = final[(final["calibrator"] == calibrator) & (final["schedule"] == schedule)]
+            found = mine.groupby("lr_ratio")["recovered_fraction"].agg(["mean", "std"])
+            row[0].errorbar(
+                found.index, found["mean"], yerr=found["std"].fillna(0.0), marker="os"[k % 2],
+                capsize=3, label=f"{schedule} rates", color=("#0072b2", "#d55e00")[k % 2],
+            )  # fmt: skip
+            curves = stages[(stages["calibrator"] == calibrator) & (stages["schedule"] == schedule)]
+            for ratio in reversed(ratios):
+                draw_curve(
+                    row[k + 1], curves[curves["lr_ratio"] == ratio], "reward_mean",
+                    colour=colours[ratio], label=f"{ratio:g}",
+                )  # fmt: skip
+            draw_goal(row[k + 1], tables.goal(setting, "reward", "ceiling"))
+            row[k + 1].set(
+                title=f"{schedule} rates", xlabel="stage", ylim=REWARD_LIMITS,
+                ylabel="calibrator's reward (particle mean)",
+            )  # fmt: skip
+            row[k + 1].grid(alpha=0.3)
+            row[k + 1].legend(
+                title="ratio", fontsize=8, title_fontsize=8, loc="lower right", ncols=2
+            )
+        row[0].set(
+            xscale="log", xlabel="initial ratio of learning rates (cal / shared)",
+            ylabel="recovered fraction",
+            title=f"setting {setting}, {LABELS.get(calibrator, calibrator)}",
+        )  # fmt: skip
+        row[0].axhline(1.0, color=GOAL_COLOUR, linestyle="--", linewidth=1.0)
+        row[0].set_ylim(bottom=min(0.0, row[0].get_ylim()[0]))
+        row[0].grid(alpha=0.3)
+        row[0].legend(fontsize=9)
+    return figure
+
+
+def _panels_of_figure_2(tables: StudyTables) -> list[tuple[int, str]]:
+    """The paper's choice where the study has these settings, else some of what it has."""
+    known = [
+        (s, name) for s, name in FIGURE_2
+        if s in tables.settings and name in tables.names(s, "target")
+    ]  # fmt: skip
+    return known or [(s, tables.names(s, "target")[0]) for s in tables.settings]

@@ -1,0 +1,204 @@
+"""Runs what a study lacks: several runs at a time through Tune, then their measurements."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Callback
+
+from rllib_calsheq.experiments.measuring import measure_run
+from rllib_calsheq.experiments.store import StudyFolder
+from rllib_calsheq.experiments.study import Run, Study, run_config
+from rllib_calsheq.experiments.trainable import StudyRun
+
+#: Seconds between snapshots of Tune's state: what a kill can cost beside a checkpoint's age.
+SNAPSHOT_EVERY_S = "5"
+#: Seconds between two lines about runs under way.
+LINE_EVERY_S = 30.0
+
+
+class Progress(Callback):
+    """Prints a line for each run that ends, and now and then one about those under way.
+
+    Args:
+        total: Runs of the study.
+        done: Those that were finished before.
+        stages: Stages of a run.
+    """
+
+    def __init__(self, total: int, done: int, stages: int) -> None:
+        self.total, self.done, self.stages = total, done, stages
+        self._under_way: dict[str, int] = {}
+        self._last_line = time.monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Notes the stage; prints a line if the last one is old."""
+        self._under_way[str(trial)] = int(result["training_iteration"])
+        now = time.monotonic()
+        if now - self._last_line < LINE_EVERY_S:
+            return
+        self._last_line = now
+        runs = ", ".join(f"{name} {s}/{self.stages}" for name, s in self._under_way.items())
+        print(f"  {runs}", flush=True)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Prints what the run came to."""
+        self.done += 1
+        self._under_way.pop(str(trial), None)
+        result = trial.last_result or {}
+        metrics = result.get("calibration", {})
+        print(
+            f"{self.done}/{self.total} {trial}: reward {metrics.get('reward_mean', math.nan):.3f} "
+            f"(particle mean), {result.get('time_total_s', math.nan):.0f} s",
+            flush=True,
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Says that a run failed; the others go on."""
+        self._under_way.pop(str(trial), None)
+        print(f"{trial} failed", flush=True)
+
+
+def run_study(study: Study, folder: StudyFolder, jobs: int) -> list[Run]:
+    """Runs everything of a study that is not finished yet.
+
+    Args:
+        study: The study; checked and begun.
+        folder: Where it lives.
+        jobs: Runs at a time.
+
+    Returns:
+        Runs that could not be finished.
+    """
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SNAPSHOT_EVERY_S)
+    runs = study.runs()
+    for number, batch in folder.batches().items():
+        # A batch that was killed before its first note is done again in a new one.
+        wanted = [run for run in batch if run in runs]
+        if folder.can_go_on(number) and folder.unfinished(wanted):
+            print(f"going on with {folder.batch_folder(number)}", flush=True)
+            _run_batch(study, folder, number, batch, jobs)
+    begun = {r for k, batch in folder.batches().items() if folder.can_go_on(k) for r in batch}
+    missing = [run for run in folder.unfinished(runs) if run not in begun]
+    if missing:
+        _run_batch(study, folder, folder.add_batch(missing), missing, jobs)
+    return folder.unfinished(runs)
+
+
+def measure_study(folder: StudyFolder, episodes: int, final_episodes: int, jobs: int) -> list[Run]:
+    """Measures the runs of a study that are finished and not measured yet.
+
+    Args:
+        folder: The study.
+        episodes: Fresh episodes at each checkpoint.
+        final_episodes: Fresh episodes at the end.
+        jobs: Runs at a time.
+
+    Returns:
+        Runs whose measurement failed.
+    """
+    todo = [run for run in folder.runs() if not folder.is_measured(run) and folder.is_finished(run)]
+    if not todo:
+        return []
+    print(f"measuring {len(todo)} runs on fresh episodes", flush=True)
+    task = ray.remote(num_cpus=1)(measure_run)
+    waiting, failed = list(todo), []
+    pending: dict[Any, Run] = {}
+    while waiting or pending:
+        while waiting and len(pending) < jobs:
+            run = waiting.pop(0)
+            pending[task.remote(folder.trial(run), episodes, final_episodes)] = run
+        (ready,), _ = ray.wait(list(pending), num_returns=1)
+        run = pending.pop(ready)
+        count = f"{len(todo) - len(waiting) - len(pending)}/{len(todo)}"
+        try:
+            found = ray.get(ready)
+        except ray.exceptions.RayError as error:
+            failed.append(run)
+            print(f"{count} {run.name} failed: {str(error).splitlines()[-1]}", flush=True)
+            continue
+        fraction = found["recovered_fraction"]
+        recovered = "" if fraction is None else f", recovered fraction {fraction:.3f}"
+        print(f"{count} {run.name}: reward {found['reward']:.3f}{recovered}", flush=True)
+    return failed
+
+
+def cpus_of(study: Study) -> int:
+    """CPUs that one run of a study asks Ray for."""
+    configs = [study.config(run) for run in study.runs() if run.seed == 0]
+    requests = [StudyRun.default_resource_request(config) for config in configs]
+    return math.ceil(max(float(r.required_resources.get("CPU", 1.0)) for r in requests))
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[None]:
+    """A Ray that counts `cpus` CPUs, for a block; or the one that runs, or a cluster's."""
+    if ray.is_initialized():
+        yield
+        return
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    ray.init(
+        num_cpus=None if on_cluster else cpus, log_to_driver=False, logging_level=logging.ERROR
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _run_batch(
+    study: Study, folder: StudyFolder, number: int, batch: Sequence[Run], jobs: int
+) -> None:
+    """Runs a batch to its end, from where it is."""
+    path = folder.batch_folder(number)
+    counted = list(dict.fromkeys([*study.runs(), *batch]))
+    done = len(counted) - len(folder.unfinished(counted))
+    callbacks = [Progress(len(counted), done, study.stages)]
+    # A batch may hold settings that this command was not asked for.
+    examples = folder.content["settings"]
+    configs = [run_config(examples[str(run.setting)], run, study.stages) for run in batch]
+    # The whole configuration is what the grid varies: the runs need be no full product.
+    space: dict[str, Any] = tune.grid_search(configs)
+    if folder.can_go_on(number):
+        tuner = tune.Tuner.restore(
+            str(path), StudyRun, resume_unfinished=True, resume_errored=True, param_space=space
+        )
+        # The snapshot holds the callbacks of the command that stopped.
+        tuner._local_tuner._run_config.callbacks = callbacks
+    else:
+        names = [run.name for run in batch]
+
+        def name_of(trial: Any) -> str:
+            return names[int(trial.trial_id.rpartition("_")[2])]
+
+        tuner = tune.Tuner(
+            StudyRun,
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=jobs,
+                reuse_actors=True,
+                trial_name_creator=name_of,
+                trial_dirname_creator=name_of,
+            ),
+            run_config=tune.RunConfig(
+                name=path.name,
+                storage_path=str(path.parent),
+                stop={"training_iteration": study.stages},
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=study.measure_every, checkpoint_at_end=True
+                ),
+                callbacks=callbacks,
+                verbose=0,
+            ),
+        )
+    tuner.fit()

@@ -1,0 +1,157 @@
+"""A study on disk: `study.json`, and one Tune experiment for each batch of runs.
+
+A batch is the runs that were missing when the command was given. A study that was stopped goes
+on with its unfinished batches; runs that are asked for later make a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.experiments.study import Run, Study, run_of
+from rllib_calsheq.runs import TRIAL_FILE, is_checkpoint
+
+STUDY_FILE = "study.json"
+EVALUATION_FILE = "evaluation.json"
+RECOVERY_FILE = "recovery.json"
+TUNER_FILE = "tuner.pkl"
+
+
+class StudyFolder:
+    """The folder of a study.
+
+    Args:
+        path: The folder; created by `begin`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser().resolve()
+        self._file = self.path / STUDY_FILE
+        self.content: dict[str, Any] = {}
+        if self._file.is_file():
+            self.content = json.loads(self._file.read_text(encoding="utf-8"))
+
+    def begin(self, study: Study) -> None:
+        """Writes down what the study is, or checks that it is the one that is here.
+
+        Raises:
+            ValueError: If the folder holds a study with other stages or other settings.
+        """
+        wanted = json.loads(json.dumps(study.to_mapping()))
+        if not self.content:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.content = {**wanted, "batches": []}
+            self._save()
+            return
+        for key in ("stages", "measure_every"):
+            if self.content[key] != wanted[key]:
+                raise ValueError(
+                    f"the study at {self.path} has {key} = {self.content[key]}, not "
+                    f"{wanted[key]}: give the same again, or another --storage-path"
+                )
+        for setting, config in wanted["settings"].items():
+            if self.content["settings"].setdefault(setting, config) != config:
+                raise ValueError(
+                    f"experiment_{setting}.yaml or its targets changed since the study at "
+                    f"{self.path} began: put them back, or give another --storage-path"
+                )
+        self._save()
+
+    def add_batch(self, runs: Sequence[Run]) -> int:
+        """Notes a new batch of runs; returns its number, from 1."""
+        self.content["batches"].append([run.to_mapping() for run in runs])
+        self._save()
+        return len(self.content["batches"])
+
+    def batches(self) -> dict[int, list[Run]]:
+        """Runs of every batch, by number."""
+        found = self.content.get("batches", [])
+        return {k: [run_of(r) for r in runs] for k, runs in enumerate(found, start=1)}
+
+    def runs(self) -> list[Run]:
+        """All runs of all batches, each once."""
+        return list(dict.fromkeys(run for batch in self.batches().values() for run in batch))
+
+    def batch_folder(self, number: int) -> Path:
+        """The folder of a batch's Tune experiment."""
+        return self.path / f"batch_{number}"
+
+    def can_go_on(self, number: int) -> bool:
+        """Whether a batch got as far as Tune's first note of its state."""
+        folder = self.batch_folder(number)
+        return (folder / TUNER_FILE).is_file() and any(folder.glob("experiment_state-*.json"))
+
+    def trial(self, run: Run) -> Path:
+        """The folder of a run, the finished one if several batches have it; may not exist."""
+        batches = self.batches()
+        folders = [self.batch_folder(k) / run.name for k, runs in batches.items() if run in runs]
+        finished = [folder for folder in folders if self._is_finished(folder)]
+        return (finished or folders or [self.path / run.name])[-1]
+
+    def is_finished(self, run: Run) -> bool:
+        """Whether a run did all its stages and saved the last one."""
+        return self._is_finished(self.trial(run))
+
+    def is_measured(self, run: Run) -> bool:
+        """Whether a run is finished and measured."""
+        trial = self.trial(run)
+        return all((trial / name).is_file() for name in (EVALUATION_FILE, RECOVERY_FILE))
+
+    def unfinished(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of the runs that are not finished."""
+        return [run for run in runs if not self.is_finished(run)]
+
+    def _is_finished(self, trial: Path) -> bool:
+        if (trial / EVALUATION_FILE).is_file():
+            return True
+        stages = int(self.content["stages"])
+        if last_stage(trial) < stages:
+            return False
+        checkpoints = checkpoints_of(trial)
+        return bool(checkpoints) and checkpoint_stage(checkpoints[-1]) == stages
+
+    def _save(self) -> None:
+        write_json(self._file, self.content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(part, path)
+
+
+def last_stage(trial: Path) -> int:
+    """The last training iteration of which a trial has a result; 0 if it has none."""
+    file = trial / TRIAL_FILE
+    if not file.is_file():
+        return 0
+    last = 0
+    for line in file.read_bytes().splitlines()[-2:]:
+        try:
+            last = max(last, int(json.loads(line)["training_iteration"]))
+        except (ValueError, KeyError):
+            # The last line of a run that was killed while it wrote.
+            continue
+    return last
+
+
+def checkpoints_of(trial: Path) -> list[Path]:
+    """A trial's checkpoints, in order."""
+    return [p for p in sorted(trial.glob("checkpoint_*")) if is_checkpoint(p)]
+
+
+def checkpoint_stage(checkpoint: Path) -> int:
+    """Stages that were done when a checkpoint was made; 0 if it is not whole."""
+    file = checkpoint / "calibration" / "state.pkl"
+    if not file.is_file():
+        return 0
+    with open(file, "rb") as content:
+        state = pickle.load(content)
+    # The stage that was asked for next is in it, too.
+    return int(state["calibrator"]["stage"]) - 1
