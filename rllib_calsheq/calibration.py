@@ -150,10 +150,16 @@ class Calibration:
     # --- what was found ---------------------------------------------------------------
 
     def calibrated_profile(self) -> FloatArray:
-        """Λ̂ in natural units, shape (d,): the mean over particles and the last stages."""
-        unit = (
-            np.mean(self._recent, axis=0) if self._recent else self.calibrator.profiles.mean(axis=0)
-        )
+        """Λ̂ in natural units, shape (d,).
+
+        The calibrator's own estimate or, where it has none, the mean over particles and the
+        last stages.
+        """
+        unit = self.calibrator.estimate()
+        if unit is None and self._recent:
+            unit = np.mean(self._recent, axis=0)
+        if unit is None:
+            unit = self.calibrator.profiles.mean(axis=0)
         return self.space.from_unit(unit)
 
     # --- state ------------------------------------------------------------------------

@@ -105,6 +105,14 @@ class Calibrator(ABC):
             return {}
         return self._learn(particles, rewards, outcomes)
 
+    def estimate(self) -> FloatArray | None:
+        """The profile that it recommends after the stages so far, unit cube, shape (d,).
+
+        None, as here, for calibrators that recommend what their particles have settled at:
+        the mean over the particles and the last stages.
+        """
+        return None
+
     def set_learning_rate(self, rate: float) -> None:  # noqa: B027 - only RL calibrators have one
         """Sets the learning rate β^cal_m of this stage; ignored by those that have none."""
 
