@@ -1,14 +1,15 @@
 """How a stage's cost grows with particles, merchants, steps, customers and env runners.
 
-    python benchmarks/scaling.py            # all of it, about 5 minutes
+    python benchmarks/scaling.py            # all of it, about 10 minutes; --large 0: about 2
     python benchmarks/scaling.py --json     # exponent_B, exponent_n, exponent_T, ...
 
 Every size is timed in turn, several rounds; an exponent is the slope of log seconds over log
 size (least squares over the medians). 1 is proportional, below 1 cheaper by the piece.
 """
 
-from timing import interleave, parser, quiet, show, spread  # isort: skip
+from timing import interleave, parser, quiet, ratios, show, spread  # isort: skip
 import resource
+from functools import partial
 
 import numpy as np
 from stage import build_calsheq
@@ -44,10 +45,10 @@ def exponent(sizes, seconds):
     return float(np.polyfit(np.log(sizes), np.log(medians), 1)[0])
 
 
-def large(merchants, particles, stages=2):
+def large(merchants, particles):
     """Seconds of a stage with many merchants, and the peak memory of this process in GiB."""
     algorithm = build(particles=particles, merchants=merchants)
-    seconds = interleave({"stage": algorithm.train}, stages)["stage"]
+    seconds = interleave({"stage": algorithm.train}, 1)["stage"]
     algorithm.stop()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"seconds": seconds[-1], "peak_memory_gib": peak}
@@ -55,14 +56,21 @@ def large(merchants, particles, stages=2):
 
 def time_runners(rounds):
     """Seconds that sampling takes with 0, 1 and 2 env runners, n = 10, B = 256."""
-    found = {}
-    for runners in RUNNERS:
-        algorithm = build(particles=256, merchants=10, runners=runners)
-        algorithm.train()
-        timers = [algorithm.train()["timers"]["env_runner_sampling_timer"] for _ in range(rounds)]
-        found[str(runners)] = spread(timers)
+    from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+
+    algorithms = [build(particles=256, merchants=10, runners=r) for r in RUNNERS]
+
+    def sample(algorithm):
+        synchronous_parallel_sample(
+            worker_set=algorithm.env_runner_group, _uses_new_env_runners=True, _return_metrics=True
+        )
+
+    contenders = {str(r): partial(sample, a) for r, a in zip(RUNNERS, algorithms, strict=True)}
+    interleave(contenders, 1)
+    seconds = interleave(contenders, 3 * rounds)
+    for algorithm in algorithms:
         algorithm.stop()
-    return found
+    return seconds
 
 
 def main():
@@ -86,9 +94,9 @@ def main():
         found[f"seconds_{name}"] = seconds
         if not args.json:
             show({f"exponent_{name}": found[f"exponent_{name}"]}, False)
-    found["sampling_seconds_by_env_runners"] = time_runners(args.rounds)
-    one, two = (found["sampling_seconds_by_env_runners"][k]["median"] for k in ("1", "2"))
-    found["speedup_two_env_runners"] = one / two
+    sampling = time_runners(args.rounds)
+    found["sampling_seconds_by_env_runners"] = {k: spread(v) for k, v in sampling.items()}
+    found["speedup_two_env_runners"] = ratios(sampling["1"], sampling["2"])
     if args.large:
         found[f"n_{args.large}_B_64"] = large(args.large, 64)
     show(found, args.json)
