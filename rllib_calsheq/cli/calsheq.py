@@ -1,4 +1,4 @@
-"""The `calsheq` command: make targets, evaluate a run, draw its pictures."""
+"""The `calsheq` command: make targets, evaluate a run, draw its pictures, run the study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 import yaml
 
+from rllib_calsheq.cli.certify import add_certify_command
+from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 
 #: What stands for a hidden profile's name in an output file's.
 PROFILE_PLACE = "{profile}"
@@ -60,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     hidden.add_argument("--setting", type=int, default=3, help="setting 1 to 5 (default: 3)")
     hidden.add_argument(
-        "--profile", nargs="+", default=["small"], metavar="NAME",
-        help="names of hidden profiles (default: small)",
+        "--profile", nargs="+", metavar="NAME",
+        help="names of hidden profiles (default: the setting's own)",
     )  # fmt: skip
     hidden.add_argument("--stages", type=int, default=200, help="training stages (default: 200)")
     hidden.add_argument(
@@ -88,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=int, default=512, help="fresh episodes (default: 512)")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(function=_evaluate)
+    add_experiment_command(commands)
+    add_certify_command(commands)
+    add_sensitivity_command(commands)
     return parser
 
 
@@ -118,17 +124,18 @@ def _targets(args: argparse.Namespace) -> int:
 
 def _hidden_targets(args: argparse.Namespace) -> int:
     from rllib_calsheq.configuration import require
-    from rllib_calsheq.settings import SETTINGS, hidden_profile
+    from rllib_calsheq.settings import SETTING_PROFILES, SETTINGS, hidden_profile
 
     require(args.setting in SETTINGS, "--setting", args.setting, str(list(SETTINGS)))
+    names = args.profile or [SETTING_PROFILES[args.setting]]
     require(args.stages > 0, "--stages", args.stages, "integers from 1")
     require(args.episodes > 0, "--episodes", args.episodes, "integers from 1")
-    if len(args.profile) > 1 and PROFILE_PLACE not in args.output:
+    if len(names) > 1 and PROFILE_PLACE not in args.output:
         raise ValueError(
-            f"{len(args.profile)} profiles need as many files: put {PROFILE_PLACE} into the name "
+            f"{len(names)} profiles need as many files: put {PROFILE_PLACE} into the name "
             f"given with -o, e.g. targets_{PROFILE_PLACE}.yaml"
         )
-    profiles = {name: hidden_profile(name) for name in args.profile}
+    profiles = {name: hidden_profile(name) for name in names}
 
     from rllib_calsheq.hidden_targets import make_hidden_targets, sample_trained
 

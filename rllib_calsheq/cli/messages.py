@@ -22,3 +22,8 @@ def quieten() -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=".*already in registry.*")
+
+
+def quieten_rllib() -> None:
+    """Keeps RLlib's warnings off the terminal, too; to be called once RLlib is imported."""
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)

@@ -1,0 +1,130 @@
+"""The lag gap: the fit that a calibration reports, against the fit at equilibrium.
+
+While the supertypes move the shared policy follows them with a lag. Here it is trained on at fixed
+supertypes, as a run with the ``fixed`` calibrator would from the checkpoint's weights, optimizer
+and learning rate, and the outcomes of fresh single episodes are compared before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+from rllib_calsheq.certificates.deviators import (
+    Weights,
+    action_transform,
+    build_learner,
+    get_weights,
+    update,
+)
+from rllib_calsheq.certificates.values import Episodes, Policy, draw_episodes, play
+from rllib_calsheq.protocol import ArrayEnv
+from rllib_calsheq.rollout import rollout, supertype_returns
+from rllib_calsheq.seeding import torch_stream
+from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.targets import TargetSet, pool
+
+LEARNER_PATH = Path("learner_group") / "learner"
+#: Last entries of the keys of random streams.
+EPISODES, ACTIONS, MINIBATCHES = 21, 22, 23
+
+
+def settle(
+    config: CALSHEQConfig,
+    env: ArrayEnv,
+    checkpoint: Path,
+    profiles: FloatArray,
+    first_stage: int,
+    stages: int,
+    *keys: int,
+) -> Iterator[Weights]:
+    """Trains the shared policy on at fixed supertypes; yields its weights after each stage.
+
+    Args:
+        config: The run's configuration.
+        env: The environment.
+        checkpoint: The checkpoint, whose learner's state is taken up.
+        profiles: Supertype profile (d,), or a distribution as equally likely profiles (B, d).
+        first_stage: Stage of the run that the learning rates go on from.
+        stages: Stages to train for, of ``num_particles`` episodes each.
+        *keys: Name of the random stream.
+    """
+    learner = build_learner(config, env, None, *keys)
+    learner.restore_from_path(str((checkpoint / LEARNER_PATH).absolute()))
+    module = learner.module[SHARED_POLICY].unwrapped()
+    rates, _ = config.learning_rates()
+    for m in range(stages):
+        episodes = draw_episodes(env, profiles, config.num_particles, *keys, EPISODES, m)
+        with torch_stream(*keys, ACTIONS, m):
+            block, _ = rollout(
+                module,
+                env,
+                episodes.profiles,
+                [int(seed) for seed in episodes.seeds],
+                transform=action_transform(config, env),
+            )
+        learner.set_learning_rate(rates.at(first_stage + m))
+        learner.set_stream(*keys, MINIBATCHES, m)
+        update(learner, config, block, first_stage + m)
+        yield get_weights(module)
+
+
+def sample_outcomes(env: ArrayEnv, policy: Policy, episodes: Episodes) -> FloatArray:
+    """Outcome vectors (E, N + G) of single episodes, mean returns of supertypes last."""
+    found = []
+    for _, chunk in episodes.parts():
+        returns = play(env, policy, chunk)
+        by_supertype = supertype_returns(
+            returns, env.agent_supertypes, env.supertype_space.supertypes
+        )
+        found.append(np.concatenate([env.episode_outcomes(), by_supertype], axis=1))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True, eq=False)
+class LagGap:
+    """The fit before and after settling, measured on the same fresh episodes.
+
+    Attributes:
+        before, after: Mean outcome vectors (N + G,).
+        reward_before, reward_after: Mean of r_cal over single episodes; None without targets.
+        gap: ``reward_before − reward_after``: what the fit owes to the lag.
+        gap_stderr: Standard error of it, from paired differences.
+    """
+
+    before: FloatArray
+    after: FloatArray
+    reward_before: float | None
+    reward_after: float | None
+    gap: float | None
+    gap_stderr: float | None
+
+
+def lag_gap(before: FloatArray, after: FloatArray, targets: TargetSet) -> LagGap:
+    """Compares outcome vectors (E, N + G) of single episodes with the same random numbers."""
+    means = pool(before), pool(after)
+    if not len(targets):
+        return LagGap(*means, None, None, None, None)
+    rewards = targets.reward(before), targets.reward(after)
+    difference = rewards[0] - rewards[1]
+    return LagGap(
+        *means,
+        float(rewards[0].mean()),
+        float(rewards[1].mean()),
+        float(difference.mean()),
+        float(difference.std() / np.sqrt(len(difference))),
+    )
+
+
+def recovered_fraction(reward: float | None, known: Any) -> float | None:
+    """(r − r(Λ_0)) / (ceiling − r(Λ_0)), where the target file knows both; else None."""
+    if reward is None or known.ceiling is None or known.reward_start is None:
+        return None
+    if known.ceiling <= known.reward_start:
+        return None
+    return float((reward - known.reward_start) / (known.ceiling - known.reward_start))

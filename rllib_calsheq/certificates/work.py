@@ -1,0 +1,260 @@
+"""The parts of a certificate, and what computes them, in this process or in several."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rllib_calsheq.certificates.bench import SETTLING, TRAINING, Bench
+from rllib_calsheq.certificates.deviators import Training, train_deviator
+from rllib_calsheq.certificates.lag import sample_outcomes, settle
+from rllib_calsheq.certificates.parts import Arrays, PartStore
+from rllib_calsheq.certificates.policies import ModulePolicy
+from rllib_calsheq.certificates.settings import FROM_SCRATCH, FROM_SHARED, CertificateSettings
+from rllib_calsheq.certificates.values import over_roles
+from rllib_calsheq.supertypes import FloatArray
+
+CHEAP, SETTLE, DEVIATOR, FRESH_CHEAP, FRESH_DEVIATOR = (
+    "cheap", "settle", "deviator", "fresh_cheap", "fresh_deviator",
+)  # fmt: skip
+#: What is put before the names of a policy's weights in a part's file.
+WEIGHT = "weight:"
+#: Validation episodes on which all deviations that need no training are tried, and how many of a
+#: kind then go on to all of them.
+SCREENING, FINALISTS = 128, 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the work.
+
+    Attributes:
+        kind: What is to be done.
+        start: Where a deviator starts.
+        target: Index of the supertype that deviates; None for a random agent.
+        seed: Training seed.
+        index: Index of a deviation that needs no training.
+    """
+
+    kind: str
+    start: str = ""
+    target: int | None = None
+    seed: int = 0
+    index: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        if self.kind in (DEVIATOR, FRESH_DEVIATOR):
+            target = "whole" if self.target is None else f"supertype_{self.target + 1}"
+            return f"{self.kind}_{target}_{self.start}_{self.seed}"
+        return f"{self.kind}_{self.index}" if self.kind == FRESH_CHEAP else self.kind
+
+
+def deviator_parts(bench: Bench) -> list[Part]:
+    """All deviators that are trained; a constant policy has no weights to start from."""
+    starts = (FROM_SHARED, FROM_SCRATCH) if isinstance(bench.policy, ModulePolicy) else (
+        FROM_SCRATCH,
+    )  # fmt: skip
+    return [
+        Part(DEVIATOR, start, target, seed)
+        for seed in range(bench.settings.seeds)
+        for target in bench.targets
+        for start in starts
+    ]
+
+
+def compute(bench: Bench, part: Part, store: PartStore) -> Arrays:
+    """Does a part."""
+    if part.kind == CHEAP:
+        return _cheap(bench)
+    if part.kind == SETTLE:
+        return _settle(bench)
+    if part.kind == DEVIATOR:
+        return _deviator(bench, part)
+    if part.kind == FRESH_CHEAP:
+        return {"gains": bench.fresh.gains(bench.cheap[part.index].policy)}
+    trained = store.load(Part(DEVIATOR, part.start, part.target, part.seed).name)
+    assert trained is not None
+    policy = bench.module_policy(weights_of(trained), greedy=True)
+    return {"gains": bench.fresh.gains(policy, _only(part.target))}
+
+
+def weights_of(arrays: Arrays) -> Arrays:
+    """The policy's weights in a part."""
+    return {k.removeprefix(WEIGHT): v for k, v in arrays.items() if k.startswith(WEIGHT)}
+
+
+def merit(gains: FloatArray, target: int | None, shares: FloatArray) -> FloatArray:
+    """What counts of per-episode gains (G, E) for a target, (E,)."""
+    return over_roles(gains, shares) if target is None else gains[target]
+
+
+def _only(target: int | None) -> list[int] | None:
+    return None if target is None else [target]
+
+
+def _cheap(bench: Bench) -> Arrays:
+    """Measures deviations that need no training: all on few episodes, the best on all.
+
+    Returns:
+        ``chosen`` (c,) indices of the best of each kind, for the whole and each supertype, and
+        their ``gains`` (c, G, Ev).
+    """
+    few = bench.validation.first(SCREENING)
+    screened = [few.gains(d.policy) for d in bench.cheap]
+    chosen: set[int] = set()
+    for kind in dict.fromkeys(d.kind for d in bench.cheap):
+        of_kind = [i for i, d in enumerate(bench.cheap) if d.kind == kind]
+        for target in bench.targets:
+            means = [merit(screened[i], target, bench.shares).mean() for i in of_kind]
+            chosen |= {of_kind[int(i)] for i in np.argsort(means)[-FINALISTS:]}
+    order = sorted(chosen)
+    gains = np.stack([bench.validation.gains(bench.cheap[i].policy) for i in order])
+    return {"chosen": np.array(order), "gains": gains}
+
+
+def _deviator(bench: Bench, part: Part) -> Arrays:
+    """Trains a deviator, measures it on its way, and keeps it where it was best."""
+    settings = bench.settings
+    training = Training(
+        iterations=-(-settings.budget // settings.batch),
+        episodes=settings.batch,
+        measurements=settings.measurements,
+    )
+    warm = part.start == FROM_SHARED
+    keys = (settings.seed, TRAINING, part.seed + 1, 2 if warm else 1, (part.target or 0) + 1,
+            1 if part.target is None else 2)  # fmt: skip
+    episodes, means, errors = [0], [0.0], [0.0]
+    best, kept = -np.inf, {}
+    if not warm:
+        episodes, means, errors = [], [], []
+    for seen, weights in train_deviator(
+        bench.config, bench.env, bench.policy, bench.profiles, training, keys,
+        part.target, bench.shared_weights if warm else None,
+    ):  # fmt: skip
+        gains = bench.validation.gains(
+            bench.module_policy(weights, greedy=True), _only(part.target)
+        )
+        counted = merit(gains, part.target, bench.shares)
+        episodes.append(seen)
+        means.append(float(counted.mean()))
+        errors.append(float(counted.std() / np.sqrt(len(counted))))
+        if counted.mean() > best:
+            best = counted.mean()
+            kept = {"gains": gains} | {WEIGHT + k: v for k, v in weights.items()}
+    curve = {"episodes": episodes, "means": means, "errors": errors}
+    return kept | {name: np.array(values) for name, values in curve.items()}
+
+
+def _settle(bench: Bench) -> Arrays:
+    """Outcomes of fresh single episodes before, halfway and after settling."""
+    settings, stages = bench.settings, bench.settings.settling
+    first = bench.run.calibration.stage - 1
+    episodes = bench.fresh.episodes
+    found = {"before": sample_outcomes(bench.env, bench.policy, episodes)}
+    for m, weights in enumerate(
+        settle(bench.config, bench.env, bench.run.path, bench.profiles, first, stages,
+               settings.seed, SETTLING), start=1,
+    ):  # fmt: skip
+        for name, when in (("halfway", -(-stages // 2)), ("after", stages)):
+            if m == when:
+                policy = bench.module_policy(weights)
+                found[name] = sample_outcomes(bench.env, policy, episodes)
+        if m == stages:
+            found |= {WEIGHT + k: v for k, v in weights.items()}
+    return found
+
+
+# --- carrying them out ------------------------------------------------------------------
+
+
+def run_parts(
+    bench: Bench,
+    parts: Sequence[Part],
+    store: PartStore,
+    workers: int,
+    report: Callable[[Part, float | None], None],
+) -> dict[Part, Arrays]:
+    """Computes the parts that are not stored yet, and stores them.
+
+    Args:
+        bench: What they are computed with.
+        parts: The parts.
+        store: Where they are stored.
+        workers: Processes; 1 computes them in this one.
+        report: Called with each part and the seconds that it took, None if it was stored.
+    """
+    found: dict[Part, Arrays] = {}
+    missing = []
+    for part in parts:
+        stored = store.load(part.name)
+        if stored is None:
+            missing.append(part)
+        else:
+            found[part] = stored
+            report(part, None)
+    for part, seconds in _computed(bench, missing, store, min(workers, len(missing))):
+        arrays = store.load(part.name)
+        assert arrays is not None
+        found[part] = arrays
+        report(part, seconds)
+    return {part: found[part] for part in parts}
+
+
+def _computed(
+    bench: Bench, parts: Sequence[Part], store: PartStore, workers: int
+) -> Iterator[tuple[Part, float]]:
+    if workers <= 1:
+        for part in parts:
+            start = time.monotonic()
+            store.save(part.name, compute(bench, part, store))
+            yield part, time.monotonic() - start
+        return
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_load,
+        initargs=(bench.run.path, bench.settings, store),
+    ) as pool:
+        futures = [pool.submit(_compute_there, part) for part in parts]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_THERE: list[tuple[Bench, PartStore]] = []
+
+
+def _load(checkpoint: Path, settings: CertificateSettings, store: PartStore) -> None:
+    """Loads a worker process's own bench."""
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    _THERE.append((Bench(checkpoint, settings), store))
+
+
+def _leave_with_parent() -> None:
+    """Ends this process when the one that started it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _compute_there(part: Part) -> tuple[Part, float]:
+    bench, store = _THERE[0]
+    start = time.monotonic()
+    store.save(part.name, compute(bench, part, store))
+    return part, time.monotonic() - start

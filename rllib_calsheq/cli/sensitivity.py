@@ -1,0 +1,84 @@
+"""`calsheq sensitivity`: which directions of the calibrated profile the targets pin down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.certificates.settings import CertificateSettings
+from rllib_calsheq.configuration import require
+
+DEFAULT_EPISODES = 512
+DEFAULT_STEP = 0.05
+
+
+def add_sensitivity_command(commands: Any) -> None:
+    """Adds `sensitivity` to the commands of `calsheq`."""
+    sensitivity = commands.add_parser(
+        "sensitivity", help="which directions of the calibrated profile the targets pin down"
+    )
+    sensitivity.add_argument("run", metavar="RUN_OR_CHECKPOINT")
+    sensitivity.add_argument("--json", action="store_true", help="print one JSON object")
+    sensitivity.add_argument("-o", "--output", metavar="FOLDER",
+        help="folder of sensitivity.json (default: the certificate's)",
+    )  # fmt: skip
+    sensitivity.add_argument(
+        "--episodes", type=int, default=DEFAULT_EPISODES, metavar="N",
+        help=f"episodes at each end of a difference (default: {DEFAULT_EPISODES})",
+    )  # fmt: skip
+    sensitivity.add_argument(
+        "--step", type=float, default=DEFAULT_STEP, metavar="F",
+        help="half of the distance of a difference, as a fraction of a parameter's range "
+        f"(default: {DEFAULT_STEP:g})",
+    )  # fmt: skip
+    sensitivity.add_argument(
+        "--retrain", type=int, default=0, metavar="N",
+        help="train the shared policy on for this many stages at each end (default: 0)",
+    )  # fmt: skip
+    sensitivity.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+    sensitivity.set_defaults(function=_sensitivity)
+
+
+def _sensitivity(args: argparse.Namespace) -> int:
+    require(args.episodes >= 2, "--episodes", args.episodes, "integers from 2")
+    require(0 < args.step <= 0.5, "--step", args.step, "numbers above 0, up to 0.5")
+    require(args.retrain >= 0, "--retrain", args.retrain, "integers from 0")
+    settings = CertificateSettings(seed=args.seed)
+
+    from rllib_calsheq.certificates.bench import Bench
+    from rllib_calsheq.certificates.certify import default_folder
+    from rllib_calsheq.certificates.local import measure_sensitivity
+    from rllib_calsheq.cli.messages import quieten_rllib
+    from rllib_calsheq.runs import find_checkpoint
+
+    quieten_rllib()
+    checkpoint = find_checkpoint(args.run)
+    found = measure_sensitivity(
+        Bench(checkpoint, settings),
+        episodes=args.episodes,
+        step=args.step,
+        retrain=args.retrain,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    folder = Path(args.output) if args.output else default_folder(checkpoint, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=2)
+    (folder / "sensitivity.json").write_text(text, encoding="utf-8")
+    print(text if args.json else "\n".join(_lines(found)))
+    return 0
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    width = max(len(name) for name in found["parameters"])
+    lines = [f"{'parameter':{width}}  value  pinned down  strongest effect, scales per range"]
+    for name, row in found["parameters"].items():
+        lines.append(
+            f"{name:{width}}  {row['value']:5.3f}  {row['pinned']:11.2f}  {row['effect']:+8.2f} ± "
+            f"{row['effect_stderr']:.2f} on {row['outcome']}"
+        )
+    values = ", ".join(f"{value:.3g}" for value in found["singular_values"])
+    return [*lines, f"singular values: {values}; threshold {found['threshold']:.3g}",
+            *found["in_words"]]  # fmt: skip
