@@ -55,8 +55,8 @@ def tell(calibrator, noise=0.0, present=None):
     [
         ("random", {}, 100, 0.7),
         ("cma", {}, 60, 0.75),
-        ("bo", {"stages_per_trial": 1, "initial_trials": 6, **SHORT_SEARCH}, 24, 0.75),
-        ("bo_tr", {"stages_per_trial": 1, "initial_trials": 6, **SHORT_SEARCH}, 14, 0.9),
+        ("bo", {"stages_per_trial": 1, "initial_trials": 6, **SHORT_SEARCH}, 24, 0.7),
+        ("bo_tr", {"stages_per_trial": 1, "initial_trials": 6, **SHORT_SEARCH}, 12, 0.8),
     ],
 )
 def test_finds_the_profile_under_noise(name, fields, stages, reached):
