@@ -224,5 +224,8 @@ def _append(kept: FloatArray, new: FloatArray) -> FloatArray:
 
 def _solve(gram: FloatArray, ridge: float, moments: FloatArray) -> FloatArray:
     """Coefficients of a ridge regression."""
-    penalised = gram + ridge * np.eye(len(gram))
-    return np.asarray(scipy.linalg.solve(penalised, moments, assume_a="pos"))
+    penalised = gram.copy()
+    penalised.flat[:: len(gram) + 1] += ridge
+    # The sizes are checked, and so is that the outcomes are finite.
+    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
+    return np.asarray(scipy.linalg.cho_solve(factor, moments, check_finite=False))
