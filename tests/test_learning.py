@@ -33,7 +33,12 @@ def example(name, *overrides):
 )
 def test_merchants_learn_the_logit_bertrand_equilibrium(merchants):
     """Half-spread τ n / (n - 1): 0.25 for n = 5, 0.222 for n = 10, within 0.02."""
-    config = example("market_ppo.yaml", f"config.env_config.num_merchants={merchants}")
+    # Ten merchants' update has twice the gradient steps, and wants half the rate.
+    config = example(
+        "market_ppo.yaml",
+        f"config.env_config.num_merchants={merchants}",
+        f"config.lr_shared.initial={0.01 / merchants}",
+    )
     algorithm, stages = run(config, 120)
     algorithm.stop()
     quoted = np.mean([s["outcomes"]["supertype_2.half_spread"]["mean"] for s in stages[-10:]])
