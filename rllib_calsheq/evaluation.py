@@ -22,6 +22,7 @@ from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet, pool
 
 MODULE_PATH = Path("learner_group") / "learner" / "rl_module"
+CALIBRATION_STATE = Path("calibration") / "state.pkl"
 #: Added to the run's seed, so that evaluation episodes are none that the run has seen.
 EVALUATION_SEED_OFFSET = 1_000_003
 DEFAULT_EPISODES = 512
@@ -58,6 +59,16 @@ def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measure
     )
 
 
+def finished_stages(checkpoint: Path) -> int:
+    """Stages that a CALSHEQ checkpoint's run had finished."""
+    return int(_calibration_state(checkpoint)["calibrator"]["stage"]) - 1
+
+
+def _calibration_state(checkpoint: Path) -> Any:
+    with open(checkpoint / CALIBRATION_STATE, "rb") as file:
+        return pickle.load(file)
+
+
 class FrozenRun:
     """A checkpoint's shared policy and calibration, without Ray actors.
 
@@ -85,8 +96,7 @@ class FrozenRun:
         self.config.num_env_runners = 0
         self.config.validate()
         self.calibration: Calibration = self.config.build_calibration()
-        with open(self.path / "calibration" / "state.pkl", "rb") as file:
-            self.calibration.load_state_dict(pickle.load(file))
+        self.calibration.load_state_dict(_calibration_state(self.path))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
         self._runner.module[SHARED_POLICY].restore_from_path(

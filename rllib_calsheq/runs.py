@@ -45,8 +45,16 @@ def find_checkpoint(path: str | Path) -> Path:
         ValueError: If there is none, or the run has several trials.
     """
     root = Path(path).expanduser()
-    if is_checkpoint(root):
-        return root
+    return root if is_checkpoint(root) else find_checkpoints(root)[-1]
+
+
+def find_checkpoints(path: str | Path) -> list[Path]:
+    """The checkpoints that a run of one trial has kept, oldest first.
+
+    Raises:
+        ValueError: If there is none, or the run has several trials.
+    """
+    root = Path(path).expanduser()
     trials = find_trials(root)
     if len(trials) > 1:
         raise ValueError(
@@ -58,7 +66,7 @@ def find_checkpoint(path: str | Path) -> Path:
             f"{trials[0]} has no checkpoint: let the run go on to its first one "
             "(checkpoint_config.checkpoint_frequency in the experiment's file)"
         )
-    return checkpoints[-1]
+    return checkpoints
 
 
 def read_history(trial: Path) -> pd.DataFrame:

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rllib_calsheq.equilibrium.decomposition import cyclic_p_value, decompose
+from rllib_calsheq.equilibrium.decomposition import (
+    cyclic_p_value,
+    decompose,
+    episode_noise,
+    independent_noise,
+)
 from rllib_calsheq.equilibrium.measured import check_skill, gain_errors, measured_transitivity
 from rllib_calsheq.equilibrium.transitivity import (
     epsilons,
@@ -198,13 +203,30 @@ def test_the_cyclic_part_of_noise_is_told_from_a_true_one():
     t = rng.normal(size=6)
     errors = rng.uniform(0.1, 0.5, size=(6, 6))
     p_values = [
-        cyclic_p_value(t[:, None] - t + errors * rng.standard_normal((6, 6)), errors, rng, 99)
+        cyclic_p_value(
+            t[:, None] - t + errors * rng.standard_normal((6, 6)),
+            independent_noise(errors, rng, 99),
+        )
         for _ in range(100)
     ]
     # Uniform without a cyclic part: the mean of 100 has a standard error of 0.029.
     assert abs(np.mean(p_values) - 0.5) < 0.1
-    assert cyclic_p_value(ROCK_PAPER_SCISSORS, np.full((3, 3), 0.1), rng) < 0.001
-    assert cyclic_p_value(ROCK_PAPER_SCISSORS, np.full((3, 3), 10.0), rng) > 0.2
+    small, large = (independent_noise(np.full((3, 3), error), rng) for error in (0.1, 10.0))
+    assert cyclic_p_value(ROCK_PAPER_SCISSORS, small) < 0.001
+    assert cyclic_p_value(ROCK_PAPER_SCISSORS, large) > 0.2
+
+
+def test_noise_of_shared_episodes_is_that_of_their_means():
+    rng = np.random.default_rng(5)
+    # What all entries of an episode share is no cycle.
+    samples = 3 * rng.normal(size=(400, 1, 1)) + rng.normal(size=(400, 4, 4))
+    draws = episode_noise(samples, rng, 4000)
+    assert np.allclose(draws.std(axis=0), samples.std(axis=0) / 20, rtol=0.1)
+    assert np.allclose(draws.mean(axis=0), 0.0, atol=0.02)
+    shared = np.corrcoef(draws[:, 0, 1], draws[:, 2, 3])[0, 1]
+    assert abs(shared - 0.9) < 0.03
+    with pytest.raises(ValueError, match="one matrix of the payoffs' shape"):
+        cyclic_p_value(np.zeros((3, 3)), draws)
 
 
 @settings(max_examples=100, deadline=None)

@@ -36,7 +36,7 @@ from rllib_calsheq.protocol import ArrayEnv
 from rllib_calsheq.supertypes import FloatArray
 
 #: Second entry of the keys of random streams, after the certificate's seed.
-VALIDATION, FRESH, TRAINING, SETTLING, BOOTSTRAP, SENSITIVITY = range(1, 7)
+VALIDATION, FRESH, TRAINING, SETTLING, BOOTSTRAP, SENSITIVITY, SNAPSHOTS = range(1, 8)
 #: Stands for a supertype's name where a random agent deviates.
 WHOLE = "whole"
 
@@ -101,9 +101,13 @@ class Bench:
     @cached_property
     def shared_weights(self) -> Weights:
         """The shared policy's weights, its value function's included."""
+        return self.weights_at(self.run.path)
+
+    def weights_at(self, checkpoint: Path) -> Weights:
+        """The shared policy's weights in a checkpoint of the same run."""
         learner = build_learner(self.config, self.env, None, 0)
         module = learner.module[SHARED_POLICY]
-        module.restore_from_path((self.run.path / MODULE_PATH / SHARED_POLICY).absolute())
+        module.restore_from_path((checkpoint / MODULE_PATH / SHARED_POLICY).absolute())
         return get_weights(module.unwrapped())
 
     def module_policy(self, weights: Weights, greedy: bool = False) -> ModulePolicy:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from rllib_calsheq.certificates.bench import BOOTSTRAP, Bench
 from rllib_calsheq.certificates.document import describe, part_title
 from rllib_calsheq.certificates.parts import Arrays, PartStore
+from rllib_calsheq.certificates.pool import run_parts
 from rllib_calsheq.certificates.selection import Candidate, select
 from rllib_calsheq.certificates.settings import CertificateSettings
 from rllib_calsheq.certificates.work import (
@@ -23,9 +25,10 @@ from rllib_calsheq.certificates.work import (
     FRESH_DEVIATOR,
     SETTLE,
     Part,
+    computer,
     deviator_parts,
+    load_computer,
     merit,
-    run_parts,
 )
 from rllib_calsheq.supertypes import FloatArray
 
@@ -81,10 +84,12 @@ def certify(
     first = [Part(SETTLE)] if settings.settling else []
     first += [*deviator_parts(bench), Part(CHEAP)]
     report = _Report(progress, bench, len(first))
-    done = run_parts(bench, first, store, workers, report)
+    here = computer(bench, store)
+    there = partial(load_computer, bench.run.path, bench.settings, store)
+    done = run_parts(first, store, here, there, workers, report)
     finals = _finals(bench, done)
     report.total += len(finals)
-    measured = run_parts(bench, finals, store, workers, report)
+    measured = run_parts(finals, store, here, there, workers, report)
     rng = np.random.default_rng([settings.seed, BOOTSTRAP])
     counts = np.rint(bench.shares * len(bench.env.agent_supertypes)).astype(int)
     gains = select(_candidates(bench, done, measured), counts.tolist(), rng)

@@ -1,4 +1,4 @@
-"""A certificate on one page: budget curves, gains, supertypes, and the lag gap."""
+"""Pictures of one page: a certificate, and the payoffs between a run's snapshots."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rllib_calsheq.certificates.settings import FROM_SHARED
+from rllib_calsheq.certificates.snapshots import percent
 
 #: Colours of deviators from the shared policy, from scratch, of the rest, and of targets.
 SHARED, SCRATCH, OTHER, GOAL = "#1f5a94", "#c05a1a", "#7a7a7a", "#2f7d32"
@@ -163,3 +164,90 @@ def _outcomes(axes: Axes, certificate: dict[str, Any]) -> None:
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="best")
+
+
+def draw_transitivity(found: dict[str, Any], path: Path) -> Path:
+    """Draws payoffs between snapshots; returns the path of the PNG file."""
+    mpl.use("Agg")
+    figure = Figure(figsize=(12, 9.4), layout="constrained")
+    figure.suptitle(
+        textwrap.fill(found["statement"], STATEMENT_WIDTH), fontsize=10, ha="left", x=0.01
+    )
+    upper, lower = figure.subplots(2, 2)
+    scale = 100.0 / abs(found["values"][-1]) if found["values"][-1] else 1.0
+    gains, cyclic = np.array(found["gains"]) * scale, np.array(found["cyclic"]) * scale
+    stages = found["stages"]
+    _matrix(upper[0], gains, stages, "gain V̂(π_y, π_x) − V̂(π_x, π_x), % of the last value")
+    share = found["shares"]["cyclic"]
+    _matrix(upper[1], cyclic, stages, f"its cyclic part, {percent(share)} of the squared norm")
+    _skill(lower[0], found, scale)
+    _steps(lower[1], found, scale)
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _matrix(axes: Axes, matrix: Any, stages: list[int], title: str) -> None:
+    """A matrix of gains, red for losses; the policy that deviates in rows."""
+    limit = max(float(np.abs(matrix).max()), 1e-12)
+    image = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit, origin="lower")
+    if len(stages) <= MAX_OUTCOMES:
+        for y, row in enumerate(matrix):
+            for x, entry in enumerate(row):
+                axes.text(
+                    x, y, f"{entry:.{1 if limit > 2 else 2}f}", ha="center", va="center",
+                    fontsize=7, color="white" if abs(entry) > 0.6 * limit else "black",
+                )  # fmt: skip
+    axes.set_xticks(range(len(stages)), [str(s) for s in stages], fontsize=8)
+    axes.set_yticks(range(len(stages)), [str(s) for s in stages], fontsize=8)
+    axes.set(xlabel="everybody else: policy of stage x", ylabel="the deviator: policy of stage y")
+    axes.set_title(title, fontsize=10)
+    axes.figure.colorbar(image, ax=axes, shrink=0.85)
+
+
+def _skill(axes: Axes, found: dict[str, Any], scale: float) -> None:
+    stages = found["stages"]
+    part = found["candidates"]["transitive_part"]
+    values = np.array(found["values"]) * scale
+    axes.errorbar(
+        stages, np.array(part["skill"]) * scale, yerr=1.96 * np.array(part["errors"]) * scale,
+        color=SHARED, marker="o", markersize=4, label="transitive part f",
+    )  # fmt: skip
+    axes.errorbar(
+        stages, values - values.mean(), yerr=1.96 * np.array(found["value_errors"]) * scale,
+        color=OTHER, marker="s", markersize=4, linewidth=1, label="V̂(π, π), less its mean",
+    )  # fmt: skip
+    axes.set(xlabel="stage", ylabel="% of the last value, 95 % intervals")
+    axes.set_title("candidates for T along training", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def _steps(axes: Axes, found: dict[str, Any], scale: float) -> None:
+    steps = found["candidates"]["transitive_part"]["steps"]
+    colours = {"yes": SHARED, "no": SCRATCH, "within noise": OTHER}
+    labels = {"yes": "above ε for certain", "no": "not above ε", "within noise": "within noise"}
+    named: set[str] = set()
+    for step in steps:
+        kind = step["improved"]
+        axes.errorbar(
+            step["gain"] * scale, step["rise"] * scale,
+            xerr=1.96 * step["gain_error"] * scale, yerr=1.96 * step["rise_error"] * scale,
+            color=colours[kind], marker="o", label=None if kind in named else labels[kind],
+        )  # fmt: skip
+        axes.annotate(
+            f"{step['from']} → {step['to']}", (step["gain"] * scale, step["rise"] * scale),
+            fontsize=7, xytext=(4, 4), textcoords="offset points",
+        )  # fmt: skip
+        named.add(kind)
+    axes.axvline(found["epsilon"] * scale, color=GOAL, linestyle="--", label="ε")
+    axes.axhline(0.0, color="black", linewidth=0.8)
+    # Early steps gain hundreds of times as much as late ones.
+    threshold = max(found["epsilon"] * scale, 1e-3)
+    axes.set_xscale("symlog", linthresh=threshold)
+    axes.set_yscale("symlog", linthresh=threshold)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.set(xlabel="gain of the later policy, %", ylabel="rise of the transitive part, %")
+    axes.set_title("steps of training (logarithmic from ε on)", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")

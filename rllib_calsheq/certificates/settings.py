@@ -10,6 +10,9 @@ from rllib_calsheq.configuration import require
 
 #: Where trained deviators start.
 FROM_SHARED, FROM_SCRATCH = "shared", "scratch"
+#: Comparison of a run's snapshots: how many, on how many episodes, and which gains do not count,
+#: as a fraction of |V̂(π, π)| of the last one.
+DEFAULT_SNAPSHOTS, DEFAULT_EPISODES, DEFAULT_EPSILON = 10, 512, 0.005
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,10 @@
-"""The parts of a certificate, and what computes them, in this process or in several."""
+"""The parts of a certificate, and what computes them."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +68,7 @@ def deviator_parts(bench: Bench) -> list[Part]:
     ]
 
 
-def compute(bench: Bench, part: Part, store: PartStore) -> Arrays:
+def compute(bench: Bench, store: PartStore, part: Part) -> Arrays:
     """Does a part."""
     if part.kind == CHEAP:
         return _cheap(bench)
@@ -175,86 +170,13 @@ def _settle(bench: Bench) -> Arrays:
     return found
 
 
-# --- carrying them out ------------------------------------------------------------------
+def computer(bench: Bench, store: PartStore) -> Callable[[Part], Arrays]:
+    """What computes parts with a bench that is loaded already."""
+    return partial(compute, bench, store)
 
 
-def run_parts(
-    bench: Bench,
-    parts: Sequence[Part],
-    store: PartStore,
-    workers: int,
-    report: Callable[[Part, float | None], None],
-) -> dict[Part, Arrays]:
-    """Computes the parts that are not stored yet, and stores them.
-
-    Args:
-        bench: What they are computed with.
-        parts: The parts.
-        store: Where they are stored.
-        workers: Processes; 1 computes them in this one.
-        report: Called with each part and the seconds that it took, None if it was stored.
-    """
-    found: dict[Part, Arrays] = {}
-    missing = []
-    for part in parts:
-        stored = store.load(part.name)
-        if stored is None:
-            missing.append(part)
-        else:
-            found[part] = stored
-            report(part, None)
-    for part, seconds in _computed(bench, missing, store, min(workers, len(missing))):
-        arrays = store.load(part.name)
-        assert arrays is not None
-        found[part] = arrays
-        report(part, seconds)
-    return {part: found[part] for part in parts}
-
-
-def _computed(
-    bench: Bench, parts: Sequence[Part], store: PartStore, workers: int
-) -> Iterator[tuple[Part, float]]:
-    if workers <= 1:
-        for part in parts:
-            start = time.monotonic()
-            store.save(part.name, compute(bench, part, store))
-            yield part, time.monotonic() - start
-        return
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_load,
-        initargs=(bench.run.path, bench.settings, store),
-    ) as pool:
-        futures = [pool.submit(_compute_there, part) for part in parts]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-_THERE: list[tuple[Bench, PartStore]] = []
-
-
-def _load(checkpoint: Path, settings: CertificateSettings, store: PartStore) -> None:
-    """Loads a worker process's own bench."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-    _THERE.append((Bench(checkpoint, settings), store))
-
-
-def _leave_with_parent() -> None:
-    """Ends this process when the one that started it was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _compute_there(part: Part) -> tuple[Part, float]:
-    bench, store = _THERE[0]
-    start = time.monotonic()
-    store.save(part.name, compute(bench, part, store))
-    return part, time.monotonic() - start
+def load_computer(
+    checkpoint: Path, settings: CertificateSettings, store: PartStore
+) -> Callable[[Part], Arrays]:
+    """What computes parts in another process, with a bench of its own."""
+    return computer(Bench(checkpoint, settings), store)

@@ -13,6 +13,7 @@ from rllib_calsheq.cli.certify import add_certify_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.messages import fail, quieten
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
+from rllib_calsheq.cli.transitivity import add_transitivity_command
 
 #: What stands for a hidden profile's name in an output file's.
 PROFILE_PLACE = "{profile}"
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add_experiment_command(commands)
     add_certify_command(commands)
     add_sensitivity_command(commands)
+    add_transitivity_command(commands)
     return parser
 
 

@@ -11,11 +11,9 @@ from typing import Any
 
 import yaml
 
+from rllib_calsheq.certificates.pool import MAX_DEFAULT_WORKERS, default_workers
 from rllib_calsheq.certificates.settings import CertificateSettings
 from rllib_calsheq.configuration import require
-
-#: Processes that share the work unless --workers says otherwise.
-MAX_DEFAULT_WORKERS = 4
 
 
 def add_certify_command(commands: Any) -> None:
@@ -29,18 +27,7 @@ def add_certify_command(commands: Any) -> None:
     certify.add_argument("-o", "--output", metavar="FOLDER",
         help="folder of the certificate and its parts (default: `certificate` in the trial's)",
     )  # fmt: skip
-    certify.add_argument(
-        "--supertypes", choices=("profile", "particles"), default=default.supertypes,
-        help="fix Λ at the calibrated profile, or draw it from the last particles",
-    )  # fmt: skip
-    certify.add_argument(
-        "--env-config", action="append", default=[], metavar="KEY=VALUE",
-        help="a field of the environment that differs from the run's (repeatable)",
-    )  # fmt: skip
-    certify.add_argument(
-        "--parameter", action="append", default=[], metavar="NAME=VALUE",
-        help="a supertype parameter that differs from the run's (repeatable)",
-    )  # fmt: skip
+    add_game_arguments(certify)
     certify.add_argument("--action", metavar="A,B,..",
         help="certify that everyone always takes this action, instead of the shared policy",
     )  # fmt: skip
@@ -50,25 +37,69 @@ def add_certify_command(commands: Any) -> None:
         ("validation", "episodes that deviations are selected on"),
         ("fresh", "episodes that the selected ones are measured on"),
         ("settling", "stages that the shared policy is trained on for the lag gap, 0 for none"),
-        ("seed", "seed of everything"),
     ):
         value = getattr(default, name)
         certify.add_argument(
             f"--{name}", type=int, default=value, metavar="N", help=f"{meaning} (default: {value})"
         )
-    certify.add_argument("--discount", type=float, default=default.discount, metavar="G",
+    certify.set_defaults(function=_certify)
+
+
+def add_game_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds what says which game policies are measured in, and how the work is shared."""
+    default = CertificateSettings()
+    command.add_argument(
+        "--supertypes", choices=("profile", "particles"), default=default.supertypes,
+        help="fix Λ at the calibrated profile, or draw it from the last particles",
+    )  # fmt: skip
+    command.add_argument(
+        "--env-config", action="append", default=[], metavar="KEY=VALUE",
+        help="a field of the environment that differs from the run's (repeatable)",
+    )  # fmt: skip
+    command.add_argument(
+        "--parameter", action="append", default=[], metavar="NAME=VALUE",
+        help="a supertype parameter that differs from the run's (repeatable)",
+    )  # fmt: skip
+    command.add_argument("--discount", type=float, default=default.discount, metavar="G",
         help=f"discount factor of equation (2) (default: {default.discount:g})",
     )  # fmt: skip
-    certify.add_argument("--workers", type=int, metavar="N",
+    command.add_argument("--seed", type=int, default=default.seed, metavar="N",
+        help=f"seed of everything (default: {default.seed})",
+    )  # fmt: skip
+    command.add_argument("--workers", type=int, metavar="N",
         help=f"processes that share the work (default: one a core, up to {MAX_DEFAULT_WORKERS})",
     )  # fmt: skip
-    certify.set_defaults(function=_certify)
+
+
+def game_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `CertificateSettings` that `add_game_arguments` asked for.
+
+    Raises:
+        ValueError: If one is not allowed.
+    """
+    return {
+        "supertypes": args.supertypes,
+        "env_config": _pairs(args.env_config, "--env-config", "num_merchants=50"),
+        "parameters": _pairs(args.parameter, "--parameter", "supertype_1.tolerance=0.8"),
+        "discount": args.discount,
+        "seed": args.seed,
+    }
+
+
+def workers_of(args: argparse.Namespace) -> int:
+    """Processes that share the work.
+
+    Raises:
+        ValueError: If the given number is not allowed.
+    """
+    workers = default_workers() if args.workers is None else int(args.workers)
+    require(workers >= 1, "--workers", workers, "integers from 1")
+    return workers
 
 
 def _certify(args: argparse.Namespace) -> int:
     settings = settings_of(args)
-    workers = args.workers or min(len(os.sched_getaffinity(0)), MAX_DEFAULT_WORKERS)
-    require(workers >= 1, "--workers", args.workers, "integers from 1")
+    workers = workers_of(args)
 
     # Before torch is imported: on small networks several threads cost more than they give.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -111,11 +142,8 @@ def settings_of(args: argparse.Namespace) -> CertificateSettings:
     require(args.budget >= 1, "--budget", args.budget, "integers from 1")
     batch = min(default.batch, args.budget)
     return CertificateSettings(
-        supertypes=args.supertypes,
-        env_config=_pairs(args.env_config, "--env-config", "num_merchants=50"),
-        parameters=_pairs(args.parameter, "--parameter", "supertype_1.tolerance=0.8"),
+        **game_fields(args),
         action=action,
-        discount=args.discount,
         seeds=args.seeds,
         budget=args.budget,
         batch=batch,
@@ -123,7 +151,6 @@ def settings_of(args: argparse.Namespace) -> CertificateSettings:
         validation=args.validation,
         fresh=args.fresh,
         settling=args.settling,
-        seed=args.seed,
     )
 
 

@@ -70,34 +70,68 @@ def decompose(payoff: npt.ArrayLike) -> GainDecomposition:
     return GainDecomposition(skill, transitive, antisymmetric - transitive, mutual)
 
 
-def cyclic_p_value(
-    payoff: npt.ArrayLike, errors: npt.ArrayLike, rng: np.random.Generator, draws: int = 2000
-) -> float:
+def cyclic_p_value(payoff: npt.ArrayLike, noise: npt.ArrayLike) -> float:
     """How often noise alone shows a cyclic part as large as the measured one.
 
     Noise always looks cyclic to some degree, and the more so the more policies there are. The
-    cyclic part is linear in the payoffs, so that without a true one it is that of the noise, which
-    is drawn here as independent and normal.
+    cyclic part is linear in the payoffs, so that without a true one it is that of the noise.
 
     Args:
         payoff: Measured u(y, x), (m, m).
-        errors: Standard error of each entry, (m, m).
-        rng: Source of the draws.
-        draws: Number of draws; the result is at least 1 / (draws + 1).
+        noise: Draws of the noise of all entries, (D, m, m), as `independent_noise` or
+            `episode_noise` makes them. The result is at least 1 / (D + 1).
 
     Returns:
         A p-value: small where the cyclic part is beyond noise.
 
     Raises:
-        ValueError: If shapes differ, or an error is negative or not finite.
+        ValueError: If shapes differ.
     """
-    payoff, errors = square(payoff, "payoff"), standard_errors(errors, payoff, "errors")
+    payoff = square(payoff, "payoff")
+    draws = np.asarray(noise, dtype=np.float64)
+    if draws.ndim != 3 or draws.shape[1:] != payoff.shape:
+        raise ValueError(
+            f"noise has shape {draws.shape} for payoffs of shape {payoff.shape}; give one matrix "
+            "of the payoffs' shape a draw"
+        )
     measured = np.linalg.norm(decompose(payoff).cyclic)
-    noise = (
-        np.linalg.norm(decompose(errors * rng.standard_normal(errors.shape)).cyclic)
-        for _ in range(draws)
-    )
-    return (1 + sum(norm >= measured for norm in noise)) / (1 + draws)
+    larger = sum(np.linalg.norm(decompose(draw).cyclic) >= measured for draw in draws)
+    return float(1 + larger) / (1 + len(draws))
+
+
+def independent_noise(
+    errors: npt.ArrayLike, rng: np.random.Generator, draws: int = 2000
+) -> FloatArray:
+    """Normal noise (draws, m, m) of payoffs that were measured independently of each other.
+
+    Args:
+        errors: Standard error of each entry, (m, m).
+        rng: Source of the draws.
+        draws: Number of draws.
+
+    Raises:
+        ValueError: If an error is negative or not finite.
+    """
+    errors = square(errors, "errors")
+    errors = standard_errors(errors, errors, "errors")
+    return errors * rng.standard_normal((draws, *errors.shape))
+
+
+def episode_noise(
+    samples: npt.ArrayLike, rng: np.random.Generator, draws: int = 2000
+) -> FloatArray:
+    """Bootstrap noise (draws, m, m) of means over episodes that all entries share.
+
+    Args:
+        samples: Payoffs, or gains, in each episode, (E, m, m).
+        rng: Source of the draws.
+        draws: Number of draws.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    E = len(values)
+    centred = (values - values.mean(axis=0)).reshape(E, -1)
+    weights = rng.multinomial(E, np.full(E, 1 / E), draws) / E
+    return np.asarray((weights @ centred).reshape(draws, *values.shape[1:]))
 
 
 def standard_errors(errors: npt.ArrayLike, of: FloatArray, what: str) -> FloatArray:

@@ -140,7 +140,8 @@ def check_skill(
         payoff: u(y, x), (m, m), exact or measured.
         skill: The candidate T, (m,).
         errors_of_gains: Standard errors of the gains, (m, m); 0 when None.
-        skill_errors: Standard errors of T, (m,), independent of each other; 0 when None.
+        skill_errors: Standard errors of T, (m,), independent of each other, or of its rises from
+            x to y, (m, m) with rows y; 0 when None.
         pairs: Steps (x, y) from policy x to y, (P, 2); from each snapshot k to k + 1 when None.
         epsilon: Gains up to this do not count.
         confidence: Probability that no statement that is made is wrong, in (0, 1).
@@ -153,8 +154,12 @@ def check_skill(
     skill = vector(skill, m, "skill")
     noise = np.zeros((m, m)) if errors_of_gains is None else errors_of_gains
     noise = standard_errors(noise, gain, "errors_of_gains")
-    skill_noise = np.zeros(m) if skill_errors is None else skill_errors
-    skill_noise = standard_errors(skill_noise, skill, "skill_errors")
+    given = np.zeros(m) if skill_errors is None else np.asarray(skill_errors, dtype=np.float64)
+    if given.ndim == 1:
+        own = standard_errors(given, skill, "skill_errors")
+        rise_noise = np.asarray(np.hypot(own[:, None], own))
+    else:
+        rise_noise = standard_errors(given, gain, "skill_errors")
     if not epsilon >= 0:
         raise ValueError(f"epsilon is {epsilon}; allowed: numbers >= 0")
     steps = np.stack([np.arange(m - 1), np.arange(1, m)], axis=1) if pairs is None else pairs
@@ -172,7 +177,7 @@ def check_skill(
         gains=gain[y, x],
         rises=rises,
         improved=_sign(gain[y, x], z * noise[y, x], epsilon),
-        rose=_sign(rises, z * np.hypot(skill_noise[x], skill_noise[y]), 0.0),
+        rose=_sign(rises, z * rise_noise[y, x], 0.0),
     )
 
 

@@ -1,0 +1,101 @@
+"""`calsheq transitivity`: whether Assumption 1 holds between the snapshots of a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.certificates.settings import (
+    DEFAULT_EPISODES,
+    DEFAULT_EPSILON,
+    DEFAULT_SNAPSHOTS,
+    CertificateSettings,
+)
+from rllib_calsheq.cli.certify import add_game_arguments, game_fields, workers_of
+
+
+def add_transitivity_command(commands: Any) -> None:
+    """Adds `transitivity` to the commands of `calsheq`."""
+    transitivity = commands.add_parser(
+        "transitivity", help="whether a run's snapshots beat each other in circles (Assumption 1)"
+    )
+    transitivity.add_argument("run", metavar="RUN", help="folder of the run or of a trial")
+    transitivity.add_argument("--json", action="store_true", help="print one JSON object")
+    transitivity.add_argument("-o", "--output", metavar="FOLDER",
+        help="folder of the result and its parts (default: the last checkpoint's certificate's)",
+    )  # fmt: skip
+    transitivity.add_argument("--snapshots", type=int, default=DEFAULT_SNAPSHOTS, metavar="N",
+        help=f"checkpoints that are compared, evenly spaced (default: at most {DEFAULT_SNAPSHOTS})",
+    )  # fmt: skip
+    transitivity.add_argument("--episodes", type=int, default=DEFAULT_EPISODES, metavar="N",
+        help=f"episodes of each pair and supertype (default: {DEFAULT_EPISODES})",
+    )  # fmt: skip
+    transitivity.add_argument("--epsilon", type=float, default=DEFAULT_EPSILON, metavar="F",
+        help="gains up to this fraction of the last snapshot's value do not count "
+        f"(default: {DEFAULT_EPSILON:g})",
+    )  # fmt: skip
+    add_game_arguments(transitivity)
+    transitivity.set_defaults(function=_transitivity)
+
+
+def _transitivity(args: argparse.Namespace) -> int:
+    settings = CertificateSettings(**game_fields(args))
+    workers = workers_of(args)
+
+    # Before torch is imported: on small networks several threads cost more than they give.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from rllib_calsheq.certificates.pictures import draw_transitivity
+    from rllib_calsheq.certificates.snapshots import (
+        TRANSITIVITY_PICTURE,
+        choose_snapshots,
+        measure_transitivity,
+    )
+    from rllib_calsheq.cli.messages import quieten_rllib
+    from rllib_calsheq.runs import find_checkpoints
+
+    quieten_rllib()
+    found = measure_transitivity(
+        choose_snapshots(find_checkpoints(args.run), args.snapshots),
+        settings,
+        args.episodes,
+        args.epsilon,
+        args.output,
+        workers,
+        lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True),
+    )
+    picture = draw_transitivity(found, Path(found["folder"]) / TRANSITIVITY_PICTURE)
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    show_transitivity(found)
+    print(f"drew {picture}")
+    return 0
+
+
+def show_transitivity(found: dict[str, Any]) -> None:
+    """Prints the steps of training and what they say."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 110)
+    table = Table(title="each step of training: did the later policy gain, and did T rise?")
+    for heading in ("stages", "gain", "above ε", "T rose by", "rose", "V̂(π, π) rose by", "rose"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    by_part, by_value = (found["candidates"][n]["steps"] for n in ("transitive_part", "value"))
+    for part, value in zip(by_part, by_value, strict=True):
+        table.add_row(
+            f"{part['from']} → {part['to']}",
+            f"{part['gain']:+.3g} ± {part['gain_error']:.1g}",
+            part["improved"],
+            *(
+                cell
+                for step in (part, value)
+                for cell in (f"{step['rise']:+.3g} ± {step['rise_error']:.1g}", step["rose"])
+            ),
+        )
+    console.print(table)
+    console.print(found["statement"])
