@@ -27,6 +27,9 @@ from rllib_calsheq.timescales import LearningRate
 
 #: Stages in a row without any outcome after which the run stops.
 MAX_EMPTY_STAGES = 3
+#: The calibrated profile averages over at most this part of the stages so far, so that early in a
+#: run it does not hold the start.
+LARGEST_WINDOW = 0.25
 
 
 class NoOutcomesError(RuntimeError):
@@ -43,7 +46,8 @@ class Calibration:
         lr_shared: Learning rate schedule of the shared policy.
         lr_cal: Learning rate schedule of the calibrator.
         num_workers: Remote env runners; 0 when the driver samples by itself.
-        profile_window: Stages over which the calibrated profile Λ̂ averages.
+        profile_window: Stages over which the calibrated profile Λ̂ averages, at most; nor are they
+            more than the last quarter.
     """
 
     def __init__(
@@ -153,11 +157,12 @@ class Calibration:
         """Λ̂ in natural units, shape (d,).
 
         The calibrator's own estimate or, where it has none, the mean over particles and the
-        last stages.
+        last stages: `profile_window`, or a quarter of all if that is less.
         """
         unit = self.calibrator.estimate()
         if unit is None and self._recent:
-            unit = np.mean(self._recent, axis=0)
+            window = max(1, int(self.stage * LARGEST_WINDOW))
+            unit = np.mean(list(self._recent)[-window:], axis=0)
         if unit is None:
             unit = self.calibrator.profiles.mean(axis=0)
         return self.space.from_unit(unit)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic
+from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic, softened_fit
 from rllib_calsheq.calibrators.ppo_config import PAPER_FIELDS, PPOCalibratorConfig
 from rllib_calsheq.targets import Outcome, TargetSet
 
@@ -41,10 +41,8 @@ def parameter_targets(optimum: np.ndarray, scale: float = 1.0) -> TargetSet:
 
 def make(variant: dict, dim: int = 4, particles: int = 8, seed: int = 0, **more):
     targets = parameter_targets(np.linspace(0.2, 0.9, dim))
-    arguments = {**variant, **more}
-    return make_calibrator(
-        start=np.full(dim, 0.5), num_particles=particles, targets=targets, seed=seed, **arguments
-    )
+    arguments = {"start": np.full(dim, 0.5), **variant, **more}
+    return make_calibrator(num_particles=particles, targets=targets, seed=seed, **arguments)
 
 
 def play(calibrator, stages: int, noise: float = 0.0) -> list[np.ndarray]:
@@ -178,6 +176,17 @@ class TestPPO:
         assert numbers["learning_rate"] == pytest.approx(3e-4)
         assert {"kl_coefficient", "kl", "entropy", "std", "loss"} <= set(numbers)
 
+    def test_particles_start_around_the_given_profile(self):
+        start = np.array([0.1, 0.5, 0.9])
+        found = make(
+            {"name": "ppo", "initial_spread": 0.2}, dim=3, particles=400, start=start
+        ).profiles
+        assert (found >= [0.0, 0.3, 0.7]).all()
+        assert (found <= [0.3, 0.7, 1.0]).all()
+        np.testing.assert_allclose(found.mean(axis=0), [0.15, 0.5, 0.85], atol=0.03)
+        np.testing.assert_allclose(found.std(axis=0), np.array([0.3, 0.4, 0.3]) / 12**0.5, rtol=0.1)
+        assert (make({"name": "ppo", **PAPER_FIELDS}).profiles == 0.5).all()
+
     def test_zero_learning_rate_learns_nothing(self):
         calibrator = make({"name": "ppo"})
         calibrator.set_learning_rate(0.0)
@@ -271,10 +280,9 @@ class TestOutcomeCritic:
             missed.append(np.abs(targets.reward(profiles**6) - expected).mean())
         assert missed[1] < 0.8 * missed[0]
 
-    def test_far_targets_widen_all_scales_and_less_so_with_every_stage(self):
-        """Targets 0 and 4, outcomes around 0: the reward is that of scales 4 times as wide."""
+    def test_far_targets_soften_the_reward_and_less_so_with_every_stage(self):
+        """Targets 0 and 4, outcomes around 0: scales are 4 times as wide and the loss is curved."""
         targets = parameter_targets(np.array([0.0, 4.0]))
-        wide = parameter_targets(np.array([0.0, 4.0]), scale=4.0)
         rng = np.random.default_rng(0)
         profiles = rng.random((400, 2)) - 0.5
 
@@ -286,11 +294,24 @@ class TestOutcomeCritic:
                 critic.update(profiles, profiles + shift)
             return critic.expected_reward(profiles, 4, rng)
 
-        near, far = targets.reward(profiles), wide.reward(profiles)
+        x = np.abs(profiles - targets.values) / 4.0
+        near, far = targets.reward(profiles), (1 / (1 + x / 4 + 3 / 4 * x**2)).mean(axis=1)
         np.testing.assert_allclose(after(1, 1e6), far, atol=0.01)
         np.testing.assert_allclose(after(1, 0.0), near, atol=0.01)
         np.testing.assert_allclose(after(20, 2.0), near, atol=0.01)
         assert (np.abs(after(3, 6.0) - near) < np.abs(far - near)).all()
+
+    def test_softened_fits_prefer_a_far_target_and_sharp_ones_the_near(self):
+        """Nearer by 1 of 6 scales to one target against 0.3 scales away from each of two."""
+        before, after = np.array([6.0, 0.0, 0.0]), np.array([5.0, 0.3, 0.3])
+
+        def gain(softness):
+            fits = (softened_fit(misses, softness).sum() for misses in (after, before))
+            return float(np.subtract(*fits))
+
+        assert gain(np.array(6.0)) > 0.05
+        assert gain(np.array(1.0)) < -0.4
+        np.testing.assert_allclose(softened_fit(after, np.array(1.0)), 1 / (1 + after))
 
     def test_forgets(self):
         targets = parameter_targets(np.array([0.0]))

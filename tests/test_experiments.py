@@ -124,9 +124,6 @@ def test_runs_differ_in_the_calibrator_and_the_seed_alone(tiny_examples):
     one, other = study.config(Run(1, "ppo", 0)), study.config(Run(1, "fixed", 7))
     assert {key for key in one if one[key] != other[key]} == {"calibrator", "seed"}
     assert (other["calibrator"], other["seed"]) == ({"name": "fixed"}, 7)
-    # A quarter of 40 stages; a run of 200 has the configuration's own 50.
-    assert one["profile_window"] == 10
-    assert study_of(tiny_examples, stages=200).config(Run(1, "ppo", 0))["profile_window"] == 50
 
 
 def test_a_study_of_learning_rates_has_each_ratio_with_both_schedules(tiny_examples):

@@ -54,9 +54,10 @@ class OutcomeCritic:
             missed in the recent episodes. Without it, a bias of the predicted outcomes can
             lead the particles downhill for good.
         softening_stages: As long as pooled outcomes miss some target by more than a scale, all
-            scales are taken as wide as the largest miss, less so with every stage: it has fallen
-            to 1/e after this many. An inverse loss is flat far from its target, so that giving a
-            far target up for near ones would be a local optimum. 0 for none.
+            scales are taken as wide as the largest miss, and the loss is curved, so that far
+            targets count more than near ones: less so with every stage; it has fallen to 1/e after
+            this many. An inverse loss is flat far from its target and steep at it, so that giving
+            a far target up for near ones would be a local optimum. 0 for none.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class OutcomeCritic:
         rng = np.random.default_rng(CORRECTION_SEED)
         expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
         first_order = self._recent_features[:, : len(self._correction)]
-        fit = np.nan_to_num(1.0 / (1.0 + np.abs(self._recent_misses) / self._softness))
+        fit = np.nan_to_num(softened_fit(self._recent_misses, self._softness))
         missed = first_order.T @ (fit @ self._targets.weights - expected)
         ridge = CORRECTION_RIDGE * self._ridge
         self._correction = _solve(first_order.T @ first_order, ridge, missed)
@@ -172,7 +173,7 @@ class OutcomeCritic:
         fit = np.zeros_like(mean)
         softness = np.float32(self._softness)
         for row in noise:
-            fit += 1.0 / (1.0 + np.abs(mean + row) / softness)
+            fit += softened_fit(mean + row, softness)
         fit *= np.clip(happens, 0.0, 1.0) / num_noise
         return np.asarray(fit @ self._targets.weights)
 
@@ -215,6 +216,20 @@ class OutcomeCritic:
         """Predicted misses and probabilities to happen, each (M, K)."""
         K = predictions.shape[1] // 2
         return predictions[:, :K], predictions[:, K:]
+
+
+def softened_fit(misses: npt.NDArray[Any], softness: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """1 / (1 + (|y| + (w − 1)·(|y|/w)²) / w) of misses y, which at w = 1 is the reward's own fit.
+
+    Wide and curved for w > 1: with x = |y| / w, 1 / (1 + x/w + (1 − 1/w)·x²).
+
+    Args:
+        misses: Misses in scales, any shape.
+        softness: w ≥ 1, ().
+    """
+    wide = np.abs(misses) / softness
+    near = 1 / softness
+    return np.asarray(1 / (1 + wide * (near + (1 - near) * wide)))
 
 
 def _append(kept: FloatArray, new: FloatArray) -> FloatArray:

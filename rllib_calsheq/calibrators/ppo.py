@@ -31,7 +31,7 @@ from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
 #: Names of the random streams, so that no two uses share their numbers.
-WEIGHTS, PROPOSAL, IMAGINATION = 0, 1, 2
+WEIGHTS, PROPOSAL, IMAGINATION, START = range(4)
 #: The adaptive KL coefficient halves for as long as updates stay small, and would need as
 #: many stages to come back once they do not: it is kept above this.
 KL_COEFF_MIN = 0.05
@@ -66,6 +66,9 @@ class PPOCalibrator(Calibrator):
     ) -> None:
         super().__init__(start, num_particles, targets, seed)
         self.config = config or PPOCalibratorConfig()
+        spread = self.config.initial_spread
+        low, high = np.clip([self.profiles - spread, self.profiles + spread], 0.0, 1.0)
+        self.profiles = self._rng(START).uniform(low, high)
         self._learner = self._build_learner()
         self._critic: OutcomeCritic | None = None
         if self.config.critic == "outcomes":

@@ -19,6 +19,7 @@ MIN_MEMORY_EPISODES_PER_PARAMETER = 30.0
 #: one noisy reward a particle instead of many imagined ones, hence the smaller steps.
 PAPER_FIELDS: dict[str, Any] = {
     "critic": "none",
+    "initial_spread": 0.0,
     "initial_std": 0.6,
     "learning_rate": 1e-3,
     "num_epochs": 10,
@@ -33,6 +34,8 @@ class PPOCalibratorConfig:
         max_increment: Largest increment of a parameter in one stage, as a fraction of its
             range. An action of ±1 is an increment of this size.
         initial_std: Standard deviation of the policy's actions at the start.
+        initial_spread: Half of the widest distance (unit cube) of particles in a parameter at the
+            start: they are drawn uniformly around Λ_0. 0 for all at Λ_0, as algorithm 1 has it.
         min_std: Smallest standard deviation of an action; keeps the particles exploring,
             since the equilibrium moves while the agents learn. 0 for no limit.
         learning_rate: Adam's rate until `set_learning_rate` is called (β^cal).
@@ -55,8 +58,8 @@ class PPOCalibratorConfig:
         critic_correction: Whether the critic's reward is corrected by what it missed in the
             last real episodes.
         softening_stages: While a pooled outcome misses its target by more than a scale, the scales
-            of the imagined reward are as wide as the largest miss, less so with every stage: by
-            a factor 1/e after this many. 0 for none.
+            of the imagined reward are as wide as the largest miss, and far targets count more
+            than near ones: less so with every stage, by a factor 1/e after this many. 0 for none.
         imagined_states: Profiles (of particles) that increments are imagined from in each
             stage, at most.
         imagined_increments: Increments imagined in each stage, over all these profiles; at
@@ -73,6 +76,7 @@ class PPOCalibratorConfig:
 
     max_increment: float = 0.1
     initial_std: float = 0.4
+    initial_spread: float = 0.5
     min_std: float = 0.2
     learning_rate: float = 3e-3
     num_epochs: int = 5
@@ -108,6 +112,7 @@ class PPOCalibratorConfig:
             self._require(name, _is_number(value) and value > 0, "numbers > 0")
         for name in (
             "min_std",
+            "initial_spread",
             "kl_coeff",
             "entropy_coeff",
             "softening_stages",
@@ -125,6 +130,7 @@ class PPOCalibratorConfig:
             value = getattr(self, name)
             self._require(name, isinstance(value, int) and value >= least, f"integers from {least}")
         self._require("max_increment", self.max_increment <= 1, "numbers in (0, 1]")
+        self._require("initial_spread", self.initial_spread <= 1, "numbers in [0, 1]")
         self._require("min_std", self.min_std <= self.initial_std, "numbers up to initial_std")
         self._require("critic", self.critic in ("none", "outcomes"), "'none' or 'outcomes'")
         sizes = self.hidden_sizes

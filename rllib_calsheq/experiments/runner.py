@@ -166,7 +166,7 @@ def _run_batch(
     callbacks = [Progress(len(counted), done, study.stages)]
     # A batch may hold settings that this command was not asked for.
     examples = folder.content["settings"]
-    configs = [run_config(examples[str(run.setting)], run, study.stages) for run in batch]
+    configs = [run_config(examples[str(run.setting)], run) for run in batch]
     # The whole configuration is what the grid varies: the runs need be no full product.
     space: dict[str, Any] = tune.grid_search(configs)
     if folder.can_go_on(number):

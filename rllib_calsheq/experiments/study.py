@@ -27,11 +27,6 @@ FIELD_SEPARATOR = ":"
 LEARNING_CALIBRATOR = "ppo"
 #: Learning rates by stage: the Robbins-Monro schedules of the configuration, or no decay.
 DECAYING, CONSTANT = SCHEDULES = ("decaying", "constant")
-#: Stages that the calibrated profile averages over where the tuned example does not say.
-DEFAULT_WINDOW = 50
-#: The calibrated profile averages over at most this part of a run, so that a short run's does
-#: not hold its start.
-LARGEST_WINDOW = 0.25
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ class Study:
 
     def config(self, run: Run) -> dict[str, Any]:
         """The configuration of a run: its setting's tuned example, and what the run varies."""
-        return run_config(self.experiments[run.setting].config, run, self.stages)
+        return run_config(self.experiments[run.setting].config, run)
 
     def check(self) -> None:
         """Builds and checks the configuration of every kind of run; starts nothing.
@@ -165,19 +160,16 @@ class Study:
         }
 
 
-def run_config(example: Mapping[str, Any], run: Run, stages: int) -> dict[str, Any]:
+def run_config(example: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """The configuration of a run.
 
     Args:
         example: The configuration of the setting's tuned example.
         run: What it varies.
-        stages: Stages of the run.
     """
     config = dict(example)
     config["calibrator"] = parse_calibrator(run.calibrator)
     config["seed"] = run.seed
-    window = int(config.get("profile_window", DEFAULT_WINDOW))
-    config["profile_window"] = min(window, max(1, int(stages * LARGEST_WINDOW)))
     if run.lr_ratio is not None:
         config["lr_ratio"] = run.lr_ratio
     if run.schedule == CONSTANT:
