@@ -8,6 +8,7 @@ profitable deviations while all others stay on π. What it finds is a lower boun
 - `selection`: which deviation is reported, and bootstrap intervals. Pure NumPy like the two above.
 - `policies`, `deviators`: the frozen policy, and deviators trained against it by RLlib's PPO.
 - `lag`: the fit before and after the shared policy is trained on at fixed supertypes.
-- `settings`, `certify`, `parts`, `pictures`: the certificate as a whole.
+- `settings`, `certify`, `parts`, `pool`, `pictures`: the certificate as a whole.
 - `sensitivity`: which directions of Λ the targets do not pin down.
+- `snapshots`: payoffs between the shared policies of a run's checkpoints (Assumption 1).
 """

@@ -247,6 +247,9 @@ def _steps(axes: Axes, found: dict[str, Any], scale: float) -> None:
     axes.set_yscale("symlog", linthresh=threshold)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
+    for name, limits in (("gain", axes.set_xlim), ("rise", axes.set_ylim)):
+        reached = [step[name] * scale for step in steps]
+        limits(2 * min(*reached, -threshold / 4), 2 * max(*reached, threshold))
     axes.set(xlabel="gain of the later policy, %", ylabel="rise of the transitive part, %")
     axes.set_title("steps of training (logarithmic from ε on)", fontsize=10)
     axes.grid(alpha=0.3)
