@@ -25,5 +25,9 @@ def quieten() -> None:
 
 
 def quieten_rllib() -> None:
-    """Keeps RLlib's warnings off the terminal, too; to be called once RLlib is imported."""
-    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    """Keeps RLlib's warnings off the terminal, too; to be called once RLlib is imported.
+
+    Importing Ray sets the levels of its loggers again.
+    """
+    for name in ("ray", "ray.rllib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
