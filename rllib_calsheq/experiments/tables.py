@@ -41,7 +41,7 @@ GOOD_FRACTION = 0.9
 FINAL_PART = 0.1
 #: The agents have settled after this many stages, or after a quarter of a shorter run.
 SETTLED_STAGES, SETTLED_PART = 50, 0.25
-NUMBER_FORMAT = "%.6g"
+NUMBER_FORMAT = "%.5g"
 
 
 def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
