@@ -218,7 +218,9 @@ class OutcomeCritic:
         return predictions[:, :K], predictions[:, K:]
 
 
-def softened_fit(misses: npt.NDArray[Any], softness: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def softened_fit(
+    misses: npt.NDArray[Any], softness: npt.NDArray[Any] | np.floating[Any]
+) -> npt.NDArray[Any]:
     """1 / (1 + (|y| + (w − 1)·(|y|/w)²) / w) of misses y, which at w = 1 is the reward's own fit.
 
     Wide and curved for w > 1: with x = |y| / w, 1 / (1 + x/w + (1 − 1/w)·x²).
