@@ -221,9 +221,9 @@ class OutcomeCritic:
 def softened_fit(
     misses: npt.NDArray[Any], softness: npt.NDArray[Any] | np.floating[Any]
 ) -> npt.NDArray[Any]:
-    """1 / (1 + (|y| + (w − 1)·(|y|/w)²) / w) of misses y, which at w = 1 is the reward's own fit.
+    """1 / (1 + x/w + (1 − 1/w)·x²) of misses y, with x = |y| / w.
 
-    Wide and curved for w > 1: with x = |y| / w, 1 / (1 + x/w + (1 − 1/w)·x²).
+    At w = 1 it is the reward's own fit, 1 / (1 + |y|); for w > 1 it is wide and curved.
 
     Args:
         misses: Misses in scales, any shape.
