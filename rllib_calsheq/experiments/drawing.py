@@ -145,6 +145,8 @@ def finish(
         handles=handles, loc="outside lower center", frameon=False, fontsize=9,
         ncols=min(len(handles), int(figure.get_figwidth() / LEGEND_WIDTH)),
     )  # fmt: skip
-    seeds = rows.groupby("calibrator")["seed"].nunique().max()
-    note = f"mean over {seeds} seeds, shaded ± 1 sd" if seeds > 1 else "one seed"
+    seeds = rows.groupby("calibrator")["seed"].nunique()
+    least, most = int(seeds.min()), int(seeds.max())
+    count = f"{most}" if least == most else f"{least} to {most}"
+    note = f"mean over {count} seeds, shaded ± 1 sd" if most > 1 else "one seed"
     figure.suptitle(f"{title}, {note}" if title else note, fontsize=10)
