@@ -1,33 +1,15 @@
-"""The study of the five settings: what is run, what goes on after a kill, what is written."""
+"""The study of the five settings: what is run, and that nothing is run twice."""
 
-import contextlib
 import json
-import math
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scipy import stats
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.experiments import tables
-from rllib_calsheq.experiments.drawing import colours_of, describe
-from rllib_calsheq.experiments.figures import (
-    StudyTables,
-    draw_all,
-    outcomes_figure,
-    rewards_figure,
-)
 from rllib_calsheq.experiments.store import StudyFolder, last_stage
 from rllib_calsheq.experiments.study import (
     Run,
@@ -36,9 +18,7 @@ from rllib_calsheq.experiments.study import (
     load_settings,
     parse_calibrator,
 )
-from rllib_calsheq.experiments.summary import interval, summary
 from rllib_calsheq.settings import SETTING_PROFILES, SETTINGS, hidden_profile
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.target_files import TargetFile
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
@@ -233,193 +213,6 @@ def test_the_last_stage_is_that_of_the_last_whole_line(tmp_path):
     assert last_stage(tmp_path) == 3
 
 
-# --- tables ---------------------------------------------------------------------------------
-
-SPACE = SupertypeSpace((Parameter("a", "s", 0.0, 2.0), Parameter("b", "s", 0.0, 1.0)))
-
-
-def history(profile, rewards, returns):
-    return pd.DataFrame(
-        {
-            "training_iteration": range(1, len(rewards) + 1),
-            "time_total_s": np.arange(1, len(rewards) + 1) * 2.0,
-            "calibration/reward_mean": rewards,
-            "calibration/reward_pooled": np.array(rewards) + 0.1,
-            "calibration/outcomes/s.reward/mean": returns,
-            "calibration/outcomes/s.share/mean": 0.5,
-            "calibration/profile/s.a/std": 0.6,
-            "calibration/profile/s.b/std": 0.4,
-        }
-    ), pd.DataFrame(profile, columns=["s.a", "s.b"])
-
-
-def test_smoothness_is_the_length_of_each_step_in_the_unit_cube():
-    # From the start (1, 0.5) to (1.6, 0.9), unit (0.3, 0.4); then nowhere; then by 0.1 in b.
-    frame, profile = history([(1.6, 0.9), (1.6, 0.9), (1.6, 0.8)], [0.1] * 3, [1.0] * 3)
-    table = tables.stage_table(frame, profile, SPACE)
-    assert table["smoothness"].to_numpy() == pytest.approx([0.5, 0.0, 0.1])
-    assert set(table) >= {"s.share", "s.reward", "lr_shared", "lr_cal", "reward_pooled"}
-    assert table["lr_cal"].isna().all()
-    # Standard deviations of 0.6 of a range of 2, and of 0.4.
-    assert table["spread"].to_numpy() == pytest.approx([0.5] * 3)
-
-
-def test_final_figures_by_hand():
-    count = 20
-    rewards = [0.2] * 18 + [0.6, 0.8]
-    # The fall at stage 3 comes before a quarter of the stages; that at stage 9 counts.
-    returns = [5.0] * 2 + [-9.0] + [5.0] * 5 + [-3.0] + [5.0] * 11
-    frame, profile = history([(1.0, 0.5)] * count, rewards, returns)
-    stages = tables.stage_table(frame, profile, SPACE)
-    recovery = pd.DataFrame(
-        {"stage": [10, 20], "seconds": [20.0, 40.0], "recovered_fraction": [0.5, 0.9]}
-    )
-    known = TargetFile(targets={"s.share": 0.4}, ceiling=0.8, profile={"s.a": 1.6, "s.b": 0.5})
-    evaluation = {
-        "recovered_fraction": 0.95, "reward": 0.78, "ceiling": 0.8, "reward_start": 0.2,
-        "reward_stderr": 0.01, "profile": {"s.a": 1.6, "s.b": 0.9},
-    }  # fmt: skip
-    found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
-    assert found["particle_reward"] == pytest.approx(0.7)
-    assert found["pooled_reward"] == pytest.approx(0.8)
-    assert found["seconds"] == 40.0
-    assert (found["stages_to_90"], found["seconds_to_90"]) == (20, 40.0)
-    # Trapezoids: 10 · 0.25 + 10 · 0.7 over 20 stages.
-    assert found["area_recovered"] == pytest.approx((2.5 + 7.0) / 20)
-    assert found["area_reward"] == pytest.approx(np.mean(rewards))
-    assert found["lowest_reward"] == -3.0
-    # Root mean squares of (0, 0.4) and of (0.3, 0).
-    assert found["distance"] == pytest.approx(0.4 / math.sqrt(2))
-    assert found["distance_start"] == pytest.approx(0.3 / math.sqrt(2))
-    recovery["recovered_fraction"] = 0.89
-    found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
-    assert math.isnan(found["stages_to_90"])
-
-
-def test_the_interval_is_students():
-    values = pd.Series([0.8, 0.9, 1.0, np.nan])
-    mean, half = interval(values)
-    assert mean == pytest.approx(0.9)
-    # t(0.975, 2) = 4.303; standard error 0.1 / √3.
-    assert half == pytest.approx(4.303 * 0.1 / math.sqrt(3), rel=1e-3)
-    assert stats.t.ppf(0.975, 2) == pytest.approx(4.303, abs=1e-3)
-    assert interval(pd.Series([0.5]))[0] == 0.5
-    assert math.isnan(interval(pd.Series([0.5]))[1])
-
-
-def final_rows(**more):
-    rows = []
-    for calibrator, fraction in (("random", 0.3), ("ppo", 0.9)):
-        for seed in range(3):
-            rows.append(
-                {
-                    "setting": 2, "calibrator": calibrator, "seed": seed,
-                    "recovered_fraction": fraction + seed * 0.01, "reward": 0.7, "ceiling": 0.8,
-                    "smoothness": 3.0, "seconds": 60.0, "stages": 200, "reward_start": 0.2,
-                    "reward_stderr": 0.01, "particle_reward": 0.6, "pooled_reward": 0.65,
-                    "stages_to_90": 60.0 if calibrator == "ppo" and seed else np.nan,
-                    "seconds_to_90": 20.0 if calibrator == "ppo" and seed else np.nan,
-                    "area_recovered": 0.5, "area_reward": 0.5, "lowest_reward": -1.0,
-                    "distance": 0.3, "distance_start": 0.4, "spread": 0.2, **more,
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_the_summary_has_a_row_for_each_calibrator():
-    text = summary(final_rows(), 200, 20)
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert [line.split("|")[1].strip() for line in lines] == ["calibrator", "---", "ppo", "random"]
-    assert len({line.count("|") for line in lines}) == 1
-    assert "0.910 ± 0.025" in lines[2]
-    assert "60 (2 of 3)" in lines[2]
-    assert "never (0 of 3)" in lines[3]
-    assert "All runs have 200 stages" in text
-
-
-# --- figures --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def written(tmp_path):
-    """CSV files of a small study, and of one of learning rates."""
-    rows = []
-    for calibrator in ("ppo", "bo:stages_per_trial=5"):
-        for seed in range(2):
-            for stage in range(1, 6):
-                rows.append(
-                    {
-                        "setting": 2, "calibrator": calibrator, "seed": seed, "stage": stage,
-                        "reward_mean": 0.1 * stage + 0.02 * seed, "supertype_1.reward": 5.0,
-                        "supertype_2.reward": -stage, "supertype_1.quantity_p10": 10.0 - stage,
-                        "supertype_1.connection_1": 0.5, "recovered_fraction": 0.2 * stage,
-                        "lr_ratio": np.nan, "schedule": "decaying",
-                    }
-                )  # fmt: skip
-    plain = pd.DataFrame(rows)
-    swept = [
-        plain[plain["calibrator"] == "ppo"].assign(lr_ratio=ratio, schedule=schedule)
-        for ratio in (1.0, 0.1)
-        for schedule in ("decaying", "constant")
-    ]
-    frame = pd.concat([plain, *swept])
-    for name in (tables.STAGES, tables.PARAMETERS, tables.RECOVERY, tables.FINAL):
-        frame.to_csv(tmp_path / name, index=False)
-    goals = [
-        (2, "target", "supertype_1.quantity_p10", 8.0, 5.0),
-        (2, "parameter", "supertype_1.connection_1", 0.9, np.nan),
-        (2, "reward", "ceiling", 0.85, np.nan),
-    ]
-    columns = ["setting", "kind", "name", "value", "scale"]
-    pd.DataFrame(goals, columns=columns).to_csv(tmp_path / tables.GOALS, index=False)
-    return tmp_path
-
-
-def test_every_figure_is_drawn_from_the_csv_files_alone(written, capsys):
-    names = {path.stem for path in draw_all(written)}
-    assert names == {
-        "figure_1", "figure_2", "figure_3", "recovery", "targets_setting_2",
-        "parameters_setting_2", "lr_ratios_setting_2",
-    }  # fmt: skip
-    for path in written.glob("*.png"):
-        path.unlink()
-    assert calsheq.main(["experiment", "--redraw", "-o", str(written)]) == 0
-    assert capsys.readouterr().out.count("drew ") == len(names)
-    assert all(path.stat().st_size > 5000 for path in written.glob("*.png"))
-
-
-def dashed(axes):
-    return [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
-
-
-def test_lines_are_means_over_seeds_and_goals_are_dashed(written):
-    loaded = StudyTables.load(written)
-    assert loaded.settings == [2]
-    assert len(loaded.stages) == 20
-    top = rewards_figure(loaded).get_axes()[0]
-    assert dashed(top) == [0.85]
-    means = [line.get_ydata() for line in top.get_lines() if line.get_linestyle() == "-"]
-    assert len(means) == 2
-    for mean in means:
-        assert mean == pytest.approx(0.1 * np.arange(1, 6) + 0.01)
-    (panel,) = outcomes_figure(loaded, [(2, "supertype_1.quantity_p10")]).get_axes()
-    assert dashed(panel) == [8.0]
-    assert "10 % percentile" in panel.get_title()
-
-
-def test_a_calibrator_has_one_colour_in_all_figures():
-    alone, together = colours_of(["ppo"]), colours_of(["fixed", "zzz", "ppo", "bo"])
-    assert together["ppo"] == alone["ppo"]
-    assert len(set(together.values())) == 4
-    assert list(together) == ["ppo", "bo", "fixed", "zzz"]
-
-
-def test_names_are_said_in_words():
-    assert describe("supertype_2.connection_10") == "supertype 2: connection to cluster 10"
-    assert describe("supertype_1.share") == "supertype 1: market share"
-    assert describe("suburbs.rate") == "suburbs: rate"
-
-
 # --- a study of seconds ---------------------------------------------------------------------
 
 
@@ -463,85 +256,3 @@ def test_a_study_grows_without_doing_a_run_twice(tiny_examples, tmp_path, capsys
     algorithm.stop()
     mine = stages[(stages["calibrator"] == "ppo") & (stages["seed"] == 1)]
     assert mine["reward_mean"].to_numpy() == pytest.approx(alone, rel=1e-5)
-
-
-# --- the quick slice, killed and gone on with -----------------------------------------------
-
-PATIENCE_S = 400
-
-
-@pytest.fixture
-def ray_folder():
-    """A short path of its own for the Ray sessions of a test; none of their processes is left."""
-    folder = tempfile.mkdtemp(prefix="cq")
-    yield folder
-    for pid in processes_of(folder):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def processes_of(folder):
-    """Processes whose command line names a folder: Ray's own, of sessions that live there."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(folder.encode() in word for word in words) and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found
-
-
-def stages_written(trial):
-    file = trial / "result.json"
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line)["training_iteration"] for line in lines if line.endswith("\n")]
-
-
-@pytest.mark.learning
-@pytest.mark.timeout(900)
-def test_a_killed_study_goes_on_and_recovers_the_share(tmp_path, ray_folder):
-    study = tmp_path / "study"
-    words = ["experiment", "1", "--quick", "--calibrators", "fixed,ppo", "--jobs", "1"]
-    line = [sys.executable, "-m", "rllib_calsheq.cli.calsheq", *words, "--storage-path", study]
-    environment = {
-        **os.environ,
-        "RAY_TMPDIR": ray_folder,
-        "OMP_NUM_THREADS": "1",
-        "TUNE_GLOBAL_CHECKPOINT_S": "1",
-    }
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    fixed, ppo = (study / "batch_1" / f"setting_1-{name}-seed_0" for name in ("fixed", "ppo"))
-
-    process = subprocess.Popen(line, env=environment, cwd=ray_folder, **pipes)
-    deadline = time.monotonic() + PATIENCE_S
-    # Until the second run has a checkpoint that Tune knows of, and some stages beyond it.
-    while not (list(ppo.glob("checkpoint_*")) and max(stages_written(ppo), default=0) > 11):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    while processes_of(ray_folder) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert max(stages_written(ppo)) < 30
-    finished = (fixed / "result.json").stat().st_mtime_ns
-
-    process = subprocess.Popen(line, env=environment, cwd=ray_folder, **pipes)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, err
-    assert "2 runs of 30 stages, 1 at a time; 1 to do" in out
-    # The finished run was left alone; the other went on from its checkpoint.
-    assert stages_written(fixed) == list(range(1, 31))
-    assert (fixed / "result.json").stat().st_mtime_ns == finished
-    assert sorted(set(stages_written(ppo))) == list(range(1, 31))
-    assert stages_written(ppo).count(1) == 1
-
-    final = pd.read_csv(study / "results" / tables.FINAL).set_index("calibrator")
-    # Without calibration nothing is recovered; 30 stages find most of a market share.
-    assert abs(final.loc["fixed", "recovered_fraction"]) < 0.05
-    assert final.loc["ppo", "recovered_fraction"] > 0.4

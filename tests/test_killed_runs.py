@@ -1,0 +1,211 @@
+"""Commands that are killed midway: nothing computed is lost, and what is done is not repeated."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from rllib_calsheq.cli import calsheq
+from rllib_calsheq.experiments import tables
+
+#: Seconds that a part of a command may take.
+PATIENCE_S = 400
+#: Stages of a run, and how many the killed one must have behind it.
+STAGES, KILL_AFTER = 40, 8
+EXPERIMENT = {
+    "run": "CALSHEQ",
+    "env": "rllib_calsheq.envs.SubwayEnv",
+    "stop": {"training_iteration": STAGES},
+    "checkpoint_config": {"checkpoint_frequency": 1, "checkpoint_at_end": True},
+    "config": {
+        "targets": {
+            "targets": {"suburbs.subway_rate": 0.8, "inside.subway_rate": 0.2},
+            "ceiling": 0.95,
+            "reward_start": 0.1,
+        },
+        "env_config": {"num_suburbs": 3, "num_inside": 2, "episode_length": 5},
+        "num_particles": 8,
+        "minibatch_size": 64,
+    },
+}
+EVALUATION_KEYS = {
+    "profile", "reward", "reward_start", "ceiling", "recovered_fraction", "outcomes"
+}  # fmt: skip
+
+
+@pytest.fixture
+def ray_folder():
+    """A short path of its own for the Ray sessions of a test; none of their processes is left."""
+    folder = tempfile.mkdtemp(prefix="cq")
+    yield folder
+    for pid in processes_of(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes_of(folder):
+    """Processes whose command line names a folder: Ray's own, of sessions that live there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(folder.encode() in word for word in words) and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
+def start(module, words, ray_folder):
+    environment = {
+        **os.environ,
+        "RAY_TMPDIR": ray_folder,
+        "OMP_NUM_THREADS": "1",
+        # Snapshots that are fresh when the kill comes.
+        "TUNE_GLOBAL_CHECKPOINT_S": "1",
+    }
+    line = [sys.executable, "-m", f"rllib_calsheq.cli.{module}", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(line, env=environment, cwd=ray_folder, **pipes)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    return out
+
+
+def kill_once(process, ready, ray_folder):
+    """SIGKILL to a command as soon as it is ready for it; waits until its Ray has gone, too."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not ready():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    while processes_of(ray_folder) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not processes_of(ray_folder), "Ray outlived the driver that started it"
+
+
+def rows(trial):
+    """Complete rows of a trial's result.json, in the order in which they were written."""
+    file = trial / "result.json"
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def stages(trial):
+    return [row["training_iteration"] for row in rows(trial)]
+
+
+def trial_of(run):
+    (found,) = (path for path in run.glob("*") if path.is_dir())
+    return found
+
+
+def calibration_by_stage(trial):
+    """``{stage: everything that was logged of it}``, as text, since NaN differs from itself."""
+    return {
+        row["training_iteration"]: json.dumps(row["calibration"], sort_keys=True)
+        for row in rows(trial)
+    }
+
+
+@pytest.mark.learning
+@pytest.mark.timeout(900)
+def test_a_killed_run_goes_on_bit_for_bit_and_can_be_evaluated(tmp_path, ray_folder, capsys):
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({"experiment": EXPERIMENT}), encoding="utf-8")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train = ["train", "-f", file, "--storage-path", tmp_path, "--name"]
+
+    def known_to_tune():
+        """Whether some stages are checkpointed, and a snapshot of Tune's knows it."""
+        files = sorted(cut.glob(f"*/checkpoint_*{KILL_AFTER:02d}/rllib_checkpoint.json"))
+        newest = [s.stat().st_mtime for s in cut.glob("experiment_state-*.json")]
+        return bool(files and newest) and max(newest) > files[0].stat().st_mtime
+
+    printed = finish(start("rllib", [*train, "whole"], ray_folder))
+    assert f"{STAGES}/{STAGES}" in printed
+    assert "recovered fraction" in printed
+    assert f"results in {whole}" in printed
+
+    kill_once(start("rllib", [*train, "cut"], ray_folder), known_to_tune, ray_folder)
+    assert KILL_AFTER <= max(stages(trial_of(cut))) < STAGES
+    printed = finish(start("rllib", [*train, "cut", "--resume"], ray_folder))
+    assert f"resuming {cut}" in printed
+    after = stages(trial_of(cut))
+    assert max(after) == STAGES
+    assert after.count(1) == 1, "the run began anew instead of going on"
+
+    expected = calibration_by_stage(trial_of(whole))
+    assert list(expected) == list(range(1, STAGES + 1))
+    assert {"reward_mean", "lr_shared", "kl_coefficient_shared", "profile", "calibrator"} <= set(
+        json.loads(expected[STAGES])
+    )
+    # Exact, and so is every stage before the kill.
+    assert calibration_by_stage(trial_of(cut)) == expected
+
+    words = ["evaluate", whole, "--json", "--episodes", 32]
+    evaluation = json.loads(finish(start("calsheq", words, ray_folder)))
+    assert set(evaluation) >= EVALUATION_KEYS
+    assert (evaluation["ceiling"], evaluation["reward_start"]) == (0.95, 0.1)
+    assert evaluation["recovered_fraction"] == pytest.approx((evaluation["reward"] - 0.1) / 0.85)
+    names = {row["name"] for row in evaluation["outcomes"]}
+    assert names == set(EXPERIMENT["config"]["targets"]["targets"])
+    for row in evaluation["outcomes"]:
+        assert set(row) == {"name", "value", "stderr", "target", "scale"}
+    saved = json.loads(next(whole.glob("*/evaluation.json")).read_text(encoding="utf-8"))
+    assert saved["profile"] == evaluation["profile"]
+
+    pictures = tmp_path / "pictures"
+    assert calsheq.main(["plot", str(cut), "-o", str(pictures)]) == 0
+    names = {"reward", "supertype_rewards", "outcomes", "parameters"}
+    assert {picture.stem for picture in pictures.glob("*.png")} == names
+    assert all(picture.stat().st_size > 1000 for picture in pictures.glob("*.png"))
+    assert capsys.readouterr().out.count("drew ") == len(names)
+
+
+@pytest.mark.learning
+@pytest.mark.timeout(900)
+def test_a_killed_study_goes_on_and_recovers_the_share(tmp_path, ray_folder):
+    study = tmp_path / "study"
+    words = ["experiment", "1", "--quick", "--calibrators", "fixed,ppo", "--jobs", "1"]
+    words += ["--storage-path", study]
+    fixed, ppo = (study / "batch_1" / f"setting_1-{name}-seed_0" for name in ("fixed", "ppo"))
+
+    def in_the_second_run():
+        """Whether the second run has a checkpoint, and some stages beyond it."""
+        return bool(list(ppo.glob("checkpoint_*"))) and max(stages(ppo), default=0) > 11
+
+    kill_once(start("calsheq", words, ray_folder), in_the_second_run, ray_folder)
+    assert max(stages(ppo)) < 30
+    finished = (fixed / "result.json").stat().st_mtime_ns
+
+    out = finish(start("calsheq", words, ray_folder))
+    assert "2 runs of 30 stages, 1 at a time; 1 to do" in out
+    # The finished run was left alone; the other went on from its checkpoint.
+    assert stages(fixed) == list(range(1, 31))
+    assert (fixed / "result.json").stat().st_mtime_ns == finished
+    assert sorted(set(stages(ppo))) == list(range(1, 31))
+    assert stages(ppo).count(1) == 1
+
+    final = pd.read_csv(study / "results" / tables.FINAL).set_index("calibrator")
+    # Without calibration nothing is recovered; 30 stages find most of a market share.
+    assert abs(final.loc["fixed", "recovered_fraction"]) < 0.05
+    assert final.loc["ppo", "recovered_fraction"] > 0.4

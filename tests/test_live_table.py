@@ -1,0 +1,55 @@
+"""The live table of a run."""
+
+from types import SimpleNamespace
+
+from rllib_calsheq.cli.table import WORST_TARGET, LiveTable
+
+
+def result(stage, **more):
+    metrics = {
+        "stage": stage,
+        "num_particles": 8,
+        "reward_mean": 0.5432,
+        "reward_pooled": 0.6789,
+        "worst_target": "suburbs.subway_rate",
+        "worst_miss": 1.234,
+        "outcomes": {"suburbs.reward": {"mean": -12.34}, "suburbs.subway_rate": {"mean": 0.4}},
+        **more,
+    }
+    steps = {"num_agent_steps_sampled": {"shared_policy": 1000.0}}
+    return {"calibration": metrics, "env_runners": steps, "time_this_iter_s": 0.5}
+
+
+def test_a_line_of_the_live_table():
+    found = result(40)
+    cells = LiveTable(100).cells(found["calibration"], found, "")
+    assert cells == {
+        "stage": "40/100",
+        "reward": "0.543",
+        "pooled": "0.679",
+        WORST_TARGET: "suburbs.subway_rate (1.23)",
+        "suburbs.reward": "-12.3",
+        "steps/s": "2,000",
+        "left": "0:30",
+    }
+    several = LiveTable(None).cells(found["calibration"], found, "00003")
+    assert several["trial"] == "00003"
+    assert several["stage"] == "40"
+    assert "left" not in several
+
+
+def test_a_stage_without_an_outcome_says_so():
+    metrics = {"stage": 4, "num_particles": 0}
+    cells = LiveTable(10).cells(metrics, {}, "")
+    assert cells == {"stage": "4/10", "reward": "no outcome came back in this stage"}
+
+
+def test_the_live_table_prints_a_heading_and_always_the_last_stage(capsys):
+    table, trial = LiveTable(3), SimpleNamespace(trial_id="abc_00000")
+    for stage in (1, 2, 3):
+        table.on_trial_result(0, [trial], trial, result(stage))
+    heading, first, last = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["stage", "reward", "pooled"]
+    # Stage 2 came right after stage 1 and is left out.
+    assert (first.split()[0], last.split()[0]) == ("1/3", "3/3")
+    assert len(heading) == len(first) == len(last)

@@ -1,0 +1,207 @@
+"""What a study writes: tables, the summary and figures."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from rllib_calsheq.cli import calsheq
+from rllib_calsheq.experiments import tables
+from rllib_calsheq.experiments.drawing import colours_of, describe
+from rllib_calsheq.experiments.figures import (
+    StudyTables,
+    draw_all,
+    outcomes_figure,
+    rewards_figure,
+)
+from rllib_calsheq.experiments.summary import interval, summary
+from rllib_calsheq.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.target_files import TargetFile
+
+# --- tables ---------------------------------------------------------------------------------
+
+SPACE = SupertypeSpace((Parameter("a", "s", 0.0, 2.0), Parameter("b", "s", 0.0, 1.0)))
+
+
+def history(profile, rewards, returns):
+    return pd.DataFrame(
+        {
+            "training_iteration": range(1, len(rewards) + 1),
+            "time_total_s": np.arange(1, len(rewards) + 1) * 2.0,
+            "calibration/reward_mean": rewards,
+            "calibration/reward_pooled": np.array(rewards) + 0.1,
+            "calibration/outcomes/s.reward/mean": returns,
+            "calibration/outcomes/s.share/mean": 0.5,
+            "calibration/profile/s.a/std": 0.6,
+            "calibration/profile/s.b/std": 0.4,
+        }
+    ), pd.DataFrame(profile, columns=["s.a", "s.b"])
+
+
+def test_smoothness_is_the_length_of_each_step_in_the_unit_cube():
+    # From the start (1, 0.5) to (1.6, 0.9), unit (0.3, 0.4); then nowhere; then by 0.1 in b.
+    frame, profile = history([(1.6, 0.9), (1.6, 0.9), (1.6, 0.8)], [0.1] * 3, [1.0] * 3)
+    table = tables.stage_table(frame, profile, SPACE)
+    assert table["smoothness"].to_numpy() == pytest.approx([0.5, 0.0, 0.1])
+    assert set(table) >= {"s.share", "s.reward", "lr_shared", "lr_cal", "reward_pooled"}
+    assert table["lr_cal"].isna().all()
+    # Standard deviations of 0.6 of a range of 2, and of 0.4.
+    assert table["spread"].to_numpy() == pytest.approx([0.5] * 3)
+
+
+def test_final_figures_by_hand():
+    count = 20
+    rewards = [0.2] * 18 + [0.6, 0.8]
+    # The fall at stage 3 comes before a quarter of the stages; that at stage 9 counts.
+    returns = [5.0] * 2 + [-9.0] + [5.0] * 5 + [-3.0] + [5.0] * 11
+    frame, profile = history([(1.0, 0.5)] * count, rewards, returns)
+    stages = tables.stage_table(frame, profile, SPACE)
+    recovery = pd.DataFrame(
+        {"stage": [10, 20], "seconds": [20.0, 40.0], "recovered_fraction": [0.5, 0.9]}
+    )
+    known = TargetFile(targets={"s.share": 0.4}, ceiling=0.8, profile={"s.a": 1.6, "s.b": 0.5})
+    evaluation = {
+        "recovered_fraction": 0.95, "reward": 0.78, "ceiling": 0.8, "reward_start": 0.2,
+        "reward_stderr": 0.01, "profile": {"s.a": 1.6, "s.b": 0.9},
+    }  # fmt: skip
+    found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
+    assert found["particle_reward"] == pytest.approx(0.7)
+    assert found["pooled_reward"] == pytest.approx(0.8)
+    assert found["seconds"] == 40.0
+    assert (found["stages_to_90"], found["seconds_to_90"]) == (20, 40.0)
+    # Trapezoids: 10 · 0.25 + 10 · 0.7 over 20 stages.
+    assert found["area_recovered"] == pytest.approx((2.5 + 7.0) / 20)
+    assert found["area_reward"] == pytest.approx(np.mean(rewards))
+    assert found["lowest_reward"] == -3.0
+    # Root mean squares of (0, 0.4) and of (0.3, 0).
+    assert found["distance"] == pytest.approx(0.4 / math.sqrt(2))
+    assert found["distance_start"] == pytest.approx(0.3 / math.sqrt(2))
+    recovery["recovered_fraction"] = 0.89
+    found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
+    assert math.isnan(found["stages_to_90"])
+
+
+def test_the_interval_is_students():
+    values = pd.Series([0.8, 0.9, 1.0, np.nan])
+    mean, half = interval(values)
+    assert mean == pytest.approx(0.9)
+    # t(0.975, 2) = 4.303; standard error 0.1 / √3.
+    assert half == pytest.approx(4.303 * 0.1 / math.sqrt(3), rel=1e-3)
+    assert stats.t.ppf(0.975, 2) == pytest.approx(4.303, abs=1e-3)
+    assert interval(pd.Series([0.5]))[0] == 0.5
+    assert math.isnan(interval(pd.Series([0.5]))[1])
+
+
+def final_rows(**more):
+    rows = []
+    for calibrator, fraction in (("random", 0.3), ("ppo", 0.9)):
+        for seed in range(3):
+            rows.append(
+                {
+                    "setting": 2, "calibrator": calibrator, "seed": seed,
+                    "recovered_fraction": fraction + seed * 0.01, "reward": 0.7, "ceiling": 0.8,
+                    "smoothness": 3.0, "seconds": 60.0, "stages": 200, "reward_start": 0.2,
+                    "reward_stderr": 0.01, "particle_reward": 0.6, "pooled_reward": 0.65,
+                    "stages_to_90": 60.0 if calibrator == "ppo" and seed else np.nan,
+                    "seconds_to_90": 20.0 if calibrator == "ppo" and seed else np.nan,
+                    "area_recovered": 0.5, "area_reward": 0.5, "lowest_reward": -1.0,
+                    "distance": 0.3, "distance_start": 0.4, "spread": 0.2, **more,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_summary_has_a_row_for_each_calibrator():
+    text = summary(final_rows(), 200, 20)
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[1].strip() for line in lines] == ["calibrator", "---", "ppo", "random"]
+    assert len({line.count("|") for line in lines}) == 1
+    assert "0.910 ± 0.025" in lines[2]
+    assert "60 (2 of 3)" in lines[2]
+    assert "never (0 of 3)" in lines[3]
+    assert "All runs have 200 stages" in text
+
+
+# --- figures --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(tmp_path):
+    """CSV files of a small study, and of one of learning rates."""
+    rows = []
+    for calibrator in ("ppo", "bo:stages_per_trial=5"):
+        for seed in range(2):
+            for stage in range(1, 6):
+                rows.append(
+                    {
+                        "setting": 2, "calibrator": calibrator, "seed": seed, "stage": stage,
+                        "reward_mean": 0.1 * stage + 0.02 * seed, "supertype_1.reward": 5.0,
+                        "supertype_2.reward": -stage, "supertype_1.quantity_p10": 10.0 - stage,
+                        "supertype_1.connection_1": 0.5, "recovered_fraction": 0.2 * stage,
+                        "lr_ratio": np.nan, "schedule": "decaying",
+                    }
+                )  # fmt: skip
+    plain = pd.DataFrame(rows)
+    swept = [
+        plain[plain["calibrator"] == "ppo"].assign(lr_ratio=ratio, schedule=schedule)
+        for ratio in (1.0, 0.1)
+        for schedule in ("decaying", "constant")
+    ]
+    frame = pd.concat([plain, *swept])
+    for name in (tables.STAGES, tables.PARAMETERS, tables.RECOVERY, tables.FINAL):
+        frame.to_csv(tmp_path / name, index=False)
+    goals = [
+        (2, "target", "supertype_1.quantity_p10", 8.0, 5.0),
+        (2, "parameter", "supertype_1.connection_1", 0.9, np.nan),
+        (2, "reward", "ceiling", 0.85, np.nan),
+    ]
+    columns = ["setting", "kind", "name", "value", "scale"]
+    pd.DataFrame(goals, columns=columns).to_csv(tmp_path / tables.GOALS, index=False)
+    return tmp_path
+
+
+def test_every_figure_is_drawn_from_the_csv_files_alone(written, capsys):
+    names = {path.stem for path in draw_all(written)}
+    assert names == {
+        "figure_1", "figure_2", "figure_3", "recovery", "targets_setting_2",
+        "parameters_setting_2", "lr_ratios_setting_2",
+    }  # fmt: skip
+    for path in written.glob("*.png"):
+        path.unlink()
+    assert calsheq.main(["experiment", "--redraw", "-o", str(written)]) == 0
+    assert capsys.readouterr().out.count("drew ") == len(names)
+    assert all(path.stat().st_size > 5000 for path in written.glob("*.png"))
+
+
+def dashed(axes):
+    return [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
+
+
+def test_lines_are_means_over_seeds_and_goals_are_dashed(written):
+    loaded = StudyTables.load(written)
+    assert loaded.settings == [2]
+    assert len(loaded.stages) == 20
+    top = rewards_figure(loaded).get_axes()[0]
+    assert dashed(top) == [0.85]
+    means = [line.get_ydata() for line in top.get_lines() if line.get_linestyle() == "-"]
+    assert len(means) == 2
+    for mean in means:
+        assert mean == pytest.approx(0.1 * np.arange(1, 6) + 0.01)
+    (panel,) = outcomes_figure(loaded, [(2, "supertype_1.quantity_p10")]).get_axes()
+    assert dashed(panel) == [8.0]
+    assert "10 % percentile" in panel.get_title()
+
+
+def test_a_calibrator_has_one_colour_in_all_figures():
+    alone, together = colours_of(["ppo"]), colours_of(["fixed", "zzz", "ppo", "bo"])
+    assert together["ppo"] == alone["ppo"]
+    assert len(set(together.values())) == 4
+    assert list(together) == ["ppo", "bo", "fixed", "zzz"]
+
+
+def test_names_are_said_in_words():
+    assert describe("supertype_2.connection_10") == "supertype 2: connection to cluster 10"
+    assert describe("supertype_1.share") == "supertype 1: market share"
+    assert describe("suburbs.rate") == "suburbs: rate"
