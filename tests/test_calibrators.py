@@ -280,6 +280,31 @@ class TestOutcomeCritic:
             missed.append(np.abs(targets.reward(profiles**6) - expected).mean())
         assert missed[1] < 0.8 * missed[0]
 
+    @pytest.mark.parametrize("heteroscedastic", [True, False])
+    def test_of_two_profiles_with_the_same_mean_the_quieter_one_is_better(self, heteroscedastic):
+        """Outcomes on target in the mean that scatter by ±(0.2 + Λ): r = 1 / (1.2 + Λ)."""
+        targets = parameter_targets(np.array([0.5]))
+        critic = OutcomeCritic(
+            targets, dim=1, memory=1e6, ridge=1e-3, correct=False, heteroscedastic=heteroscedastic
+        )
+        rng = np.random.default_rng(0)
+        profiles = rng.random((4000, 1))
+        signs = rng.choice([-1.0, 1.0], profiles.shape)
+        critic.update(profiles, 0.5 + signs * (0.2 + profiles))
+        quiet, loud = critic.expected_reward(np.array([[0.1], [0.9]]), 256, rng)
+        expected = [1 / 1.3, 1 / 2.1] if heteroscedastic else [0.61, 0.61]
+        assert [quiet, loud] == pytest.approx(expected, abs=0.03)
+
+    def test_an_outcome_without_noise_or_that_never_happens_leaves_numbers(self):
+        targets = parameter_targets(np.array([0.5, 0.5]))
+        critic = OutcomeCritic(targets, dim=2, memory=20.0, ridge=1.0)
+        profiles = np.random.default_rng(0).random((64, 2))
+        outcomes = np.full((64, 2), [0.5, np.nan])
+        for _ in range(3):
+            critic.update(profiles, outcomes)
+        reward = critic.expected_reward(profiles, 4, np.random.default_rng(1))
+        np.testing.assert_allclose(reward, 0.5, atol=0.01)
+
     def test_far_targets_soften_the_reward_and_less_so_with_every_stage(self):
         """Targets 0 and 4, outcomes around 0: scales are 4 times as wide and the loss is curved."""
         targets = parameter_targets(np.array([0.0, 4.0]))
@@ -325,7 +350,7 @@ class TestOutcomeCritic:
     def test_many_parameters_use_no_products(self):
         targets = parameter_targets(np.full(100, 0.5))
         critic = OutcomeCritic(targets, dim=100, memory=20.0, ridge=1.0)
-        assert critic._gram.shape == (201, 201)
+        assert critic._outcomes.gram.shape == (201, 201)
 
 
 class TestConfiguration:

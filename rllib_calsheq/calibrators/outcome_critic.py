@@ -5,7 +5,8 @@ have to be learned. The critic fits them by recursive ridge regression on quadra
 of the profile, forgetting old stages, because the agents keep learning and the outcomes of
 one profile drift with them. The expected reward at a profile is the known reward averaged
 over predicted outcome + noise, with the noise resampled from recent residuals: the reward
-of a mean outcome is not the mean reward.
+of a mean outcome is not the mean reward. How far outcomes scatter depends on the profile,
+too (a merchant with few customers has noisy percentiles), and so does the mean reward.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
+from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge, solve_ridge
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet, pool
 
@@ -33,6 +34,12 @@ NUM_RESIDUALS = 512
 #: Ridge penalty of the correction, in units of the critic's own: it sees whole rewards, which
 #: are noisier than the outcomes, and must not answer to their noise.
 CORRECTION_RIDGE = 16.0
+#: Ridge penalty of the noise, in units of the critic's own: an absolute residual says little.
+NOISE_RIDGE = 4.0
+#: The noise of a profile is at most this many times the usual one, and at least 1 over it.
+NOISE_RANGE = 3.0
+#: The usual noise is at least this, in scales, so that it can be divided by.
+LEAST_NOISE = 1e-3
 #: Residuals that the correction's expectations are taken over, and the seed that draws them.
 NUM_CORRECTION_NOISE = 16
 CORRECTION_SEED = 0
@@ -58,6 +65,9 @@ class OutcomeCritic:
             targets count more than near ones: less so with every stage; it has fallen to 1/e after
             this many. An inverse loss is flat far from its target and steep at it, so that giving
             a far target up for near ones would be a local optimum. 0 for none.
+        heteroscedastic: Whether the mean absolute residual of each outcome is taken to be a linear
+            function of the profile. Otherwise outcomes scatter alike everywhere, and of two
+            profiles with the same mean outcomes the quieter one is not seen to be better.
     """
 
     def __init__(
@@ -69,18 +79,24 @@ class OutcomeCritic:
         *,
         correct: bool = True,
         softening_stages: float = 0.0,
+        heteroscedastic: bool = True,
     ) -> None:
         self._targets = targets
-        self._decay = float(np.exp(-1.0 / memory))
+        self._dim = dim
         self._ridge = ridge
         self._rows, self._columns = np.triu_indices(dim)
         if dim > MAX_DIM_WITH_PRODUCTS:
             self._rows = self._columns = np.arange(dim)
         size = 1 + dim + len(self._rows)
         K = len(targets)
-        self._gram: npt.NDArray = np.zeros((size, size))
-        self._moments: npt.NDArray = np.zeros((size, 2 * K))
-        self._coefficients: npt.NDArray = np.zeros((size, 2 * K))
+        decay = float(np.exp(-1.0 / memory))
+        #: Misses, and whether they happened.
+        self._outcomes = RecursiveRidge(size, 2 * K, decay, ridge)
+        #: Absolute residuals, from the constant and the first-order features.
+        self._noise: RecursiveRidge | None = None
+        if heteroscedastic:
+            self._noise = RecursiveRidge(1 + dim, K, decay, NOISE_RIDGE * ridge)
+        self._usual_noise: FloatArray = np.ones(K)
         self._recent_profiles: FloatArray = np.zeros((0, dim))
         self._recent_features: FloatArray = np.zeros((0, size))
         self._recent_misses: FloatArray = np.zeros((0, K))
@@ -107,15 +123,17 @@ class OutcomeCritic:
         signed = (outcomes[:, targets.index] - targets.values) / targets.scales
         happened = np.isfinite(signed)
         features = self._features(profiles)
-        expected, _ = self._split(features @ self._coefficients)
+        expected, _ = self._split(self._outcomes.predict(features))
         # A missing outcome says nothing about its value: what was expected stands in for it.
         signed = np.where(happened, signed, expected)
         error = (signed - expected)[happened]
 
-        self._gram = self._decay * self._gram + features.T @ features
-        labels = np.concatenate([signed, happened], axis=1)
-        self._moments = self._decay * self._moments + features.T @ labels
-        self._coefficients = _solve(self._gram, self._ridge, self._moments)
+        self._outcomes.update(features, np.concatenate([signed, happened], axis=1))
+        if self._noise is not None:
+            mean, _ = self._split(self._outcomes.predict(features))
+            first_order = self._first_order(features)
+            expected = self._noise.predict(first_order)
+            self._noise.update(first_order, np.where(happened, np.abs(signed - mean), expected))
 
         missing = np.where(happened, signed, np.nan)
         self._recent_profiles = _append(self._recent_profiles, profiles)
@@ -139,11 +157,11 @@ class OutcomeCritic:
         """Ridge regression, on first-order features, of the rewards that the critic missed."""
         rng = np.random.default_rng(CORRECTION_SEED)
         expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
-        first_order = self._recent_features[:, : len(self._correction)]
+        first_order = self._first_order(self._recent_features)
         fit = np.nan_to_num(softened_fit(self._recent_misses, self._softness))
         missed = first_order.T @ (fit @ self._targets.weights - expected)
         ridge = CORRECTION_RIDGE * self._ridge
-        self._correction = _solve(first_order.T @ first_order, ridge, missed)
+        self._correction = solve_ridge(first_order.T @ first_order, ridge, missed)
 
     def expected_reward(
         self, profiles: FloatArray, num_noise: int, rng: np.random.Generator
@@ -158,46 +176,45 @@ class OutcomeCritic:
         """
         features = self._features(profiles.astype(np.float32))
         reward = self._known_reward(features, num_noise, rng)
-        return reward + features[:, : len(self._correction)] @ self._correction
+        return reward + self._first_order(features) @ self._correction
 
     def _known_reward(
         self, features: FloatArray, num_noise: int, rng: np.random.Generator
     ) -> FloatArray:
         """The known reward (M,) averaged over predicted outcomes and noise."""
         # Single precision is enough here, and half the time.
-        coefficients = self._coefficients.astype(np.float32)
-        mean, happens = self._split(features.astype(np.float32, copy=False) @ coefficients)
+        features = features.astype(np.float32, copy=False)
+        mean, happens = self._split(self._outcomes.predict(features))
+        noise_scale = self._noise_scale(features)
         residuals = self._residuals
         drawn = rng.integers(len(residuals), size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
         fit = np.zeros_like(mean)
         softness = np.float32(self._softness)
         for row in noise:
-            fit += softened_fit(mean + row, softness)
+            fit += softened_fit(mean + row * noise_scale, softness)
         fit *= np.clip(happens, 0.0, 1.0) / num_noise
         return np.asarray(fit @ self._targets.weights)
 
-    def state_dict(self) -> dict[str, npt.NDArray]:
+    def state_dict(self) -> dict[str, Any]:
         """All that was learned, as arrays."""
-        return {name: getattr(self, f"_{name}").copy() for name in self._STATE}
+        return {
+            "outcomes": self._outcomes.state_dict(),
+            "noise": None if self._noise is None else self._noise.state_dict(),
+            **{name: getattr(self, f"_{name}").copy() for name in self._STATE},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` gave."""
+        self._outcomes.load_state_dict(state["outcomes"])
+        if self._noise is not None:
+            self._noise.load_state_dict(state["noise"])
         for name in self._STATE:
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
         self._recent_features = self._features(self._recent_profiles)
         self._residuals = self._find_residuals()
 
-    _STATE = (
-        "gram",
-        "moments",
-        "coefficients",
-        "recent_profiles",
-        "recent_misses",
-        "softness",
-        "stages",
-        "correction",
-    )
+    _STATE = ("recent_profiles", "recent_misses", "softness", "stages", "correction")
 
     def _features(self, profiles: FloatArray) -> FloatArray:
         """Features (M, p) of profiles (M, d): constant, first and second order."""
@@ -206,10 +223,29 @@ class OutcomeCritic:
         second = SECOND_ORDER_WEIGHT * centred[:, self._rows] * centred[:, self._columns]
         return np.concatenate([constant, centred, second], axis=1)
 
+    def _first_order(self, features: FloatArray) -> FloatArray:
+        """The constant and the first-order ones (M, 1 + d) of features (M, p)."""
+        return features[:, : 1 + self._dim]
+
     def _find_residuals(self) -> FloatArray:
-        """Residuals (R, K) of the recent episodes; 0 where the outcome did not happen."""
-        mean, _ = self._split(self._recent_features @ self._coefficients)
-        return np.nan_to_num(self._recent_misses - mean)
+        """Residuals (R, K) of the recent episodes in units of the noise at their profiles.
+
+        0 where the outcome did not happen.
+        """
+        features = self._recent_features
+        if self._noise is not None and len(features):
+            levels = self._noise.predict(self._first_order(features)).mean(axis=0)
+            self._usual_noise = np.maximum(levels, LEAST_NOISE)
+        mean, _ = self._split(self._outcomes.predict(features))
+        return np.nan_to_num((self._recent_misses - mean) / self._noise_scale(features))
+
+    def _noise_scale(self, features: npt.NDArray) -> npt.NDArray:
+        """Mean absolute residual at a profile, (M, K); (1, K) of ones if it is the same for all."""
+        usual = self._usual_noise.astype(features.dtype)
+        if self._noise is None:
+            return usual[None]
+        expected = self._noise.predict(self._first_order(features))
+        return np.clip(expected, usual / NOISE_RANGE, usual * NOISE_RANGE)
 
     @staticmethod
     def _split(predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -237,12 +273,3 @@ def softened_fit(
 def _append(kept: FloatArray, new: FloatArray) -> FloatArray:
     """The last `NUM_RESIDUALS` rows of both."""
     return np.concatenate([kept, new])[-NUM_RESIDUALS:]
-
-
-def _solve(gram: FloatArray, ridge: float, moments: FloatArray) -> FloatArray:
-    """Coefficients of a ridge regression."""
-    penalised = gram.copy()
-    penalised.flat[:: len(gram) + 1] += ridge
-    # The sizes are checked, and so is that the outcomes are finite.
-    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
-    return np.asarray(scipy.linalg.cho_solve(factor, moments, check_finite=False))

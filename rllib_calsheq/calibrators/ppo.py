@@ -80,6 +80,7 @@ class PPOCalibrator(Calibrator):
                 self.config.critic_ridge,
                 correct=self.config.critic_correction,
                 softening_stages=self.config.softening_stages,
+                heteroscedastic=self.config.critic_heteroscedastic,
             )
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
         self._pending: dict[str, npt.NDArray[np.float32]] = {}

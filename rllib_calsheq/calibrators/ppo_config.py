@@ -57,6 +57,7 @@ class PPOCalibratorConfig:
         critic_ridge: Ridge penalty of the critic, in episodes.
         critic_correction: Whether the critic's reward is corrected by what it missed in the
             last real episodes.
+        critic_heteroscedastic: Whether the noise of an outcome may depend on the profile.
         softening_stages: While a pooled outcome misses its target by more than a scale, the scales
             of the imagined reward are as wide as the largest miss, and far targets count more
             than near ones: less so with every stage, by a factor 1/e after this many. 0 for none.
@@ -89,6 +90,7 @@ class PPOCalibratorConfig:
     critic_memory: float | None = None
     critic_ridge: float = 1.0
     critic_correction: bool = True
+    critic_heteroscedastic: bool = True
     softening_stages: float = 200.0
     imagined_states: int = 64
     imagined_increments: int = 512
