@@ -113,15 +113,30 @@ def final_rows(**more):
     return pd.DataFrame(rows)
 
 
+def test_the_overview_marks_differences_that_are_none_of_chance():
+    final = final_rows()
+    final.loc[final["calibrator"] == "random", "area_recovered"] += np.array([-0.1, 0.0, 0.1])
+    text = summary(final, 200, 20)
+    # Two equal standard errors of 0.01 / √3, 4 degrees of freedom: t = 2.776.
+    half = 2.776 * 0.01 * math.sqrt(2 / 3)
+    assert f"| ppo − random | +0.600 ± {half:.3f} * |  |" in text
+    # One side does not scatter: 2 degrees of freedom, t = 4.303.
+    half = 4.303 * 0.1 / math.sqrt(3)
+    assert f"| ppo − random | +0.000 ± {half:.3f} |  |" in text
+    single = summary(final[final["seed"] == 0], 200, 20)
+    assert "| ppo − random | +0.600 |  |" in single
+
+
 def test_the_summary_has_a_row_for_each_calibrator():
     text = summary(final_rows(), 200, 20)
+    assert "All runs have 200 stages" in text
+    text = text[text.index("## Setting 2") :]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert [line.split("|")[1].strip() for line in lines] == ["calibrator", "---", "ppo", "random"]
     assert len({line.count("|") for line in lines}) == 1
     assert "0.910 ± 0.025" in lines[2]
     assert "60 (2 of 3)" in lines[2]
     assert "never (0 of 3)" in lines[3]
-    assert "All runs have 200 stages" in text
 
 
 # --- figures --------------------------------------------------------------------------------

@@ -22,9 +22,12 @@ COLUMNS = (
     ("distance to Λ*", "distance", 3),
     ("seconds", "seconds", 0),
 )
+#: What is compared at a glance: heading, column of `final.csv`.
+COMPARED = (("recovered fraction", "recovered_fraction"), ("area", "area_recovered"))
 NOTES = """\
 Mean ± half width of the 95 % confidence interval over seeds (Student's t); with one seed the
-value alone.
+value alone. Differences are the first calibrator's mean minus another's, ± half of Welch's
+interval (unequal variances); those marked * have 0 outside of it.
 
 - **recovered fraction**: (r(Λ̂) − r(Λ_0)) / (ceiling − r(Λ_0)) at the end; **r(Λ̂)**: mean reward
   of fresh episodes at the calibrated profile.
@@ -73,6 +76,8 @@ def summary(final: pd.DataFrame, stages: int, measure_every: int) -> str:
         f"# Study\n\nAll runs have {stages} stages; the calibrated profile was measured every "
         f"{measure_every}.\n"
     ]
+    if not rates:
+        parts += [_overview(final, heading, column) for heading, column in COMPARED]
     for setting, rows in final.groupby("setting"):
         ceiling, start = rows["ceiling"].iloc[0], rows["reward_start"].iloc[0]
         parts.append(
@@ -87,8 +92,49 @@ def summary(final: pd.DataFrame, stages: int, measure_every: int) -> str:
             cells = [_cell(group[column], digits) for _, column, digits in COLUMNS]
             cells[-1:-1] = [_reached(group["stages_to_90"]), _reached(group["seconds_to_90"])]
             lines.append([f"{k:g}" if isinstance(k, float) else str(k) for k in key] + cells)
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
+        parts.append(_markdown(lines))
     return "\n".join([*parts, NOTES])
+
+
+def difference(values: pd.Series, others: pd.Series) -> tuple[float, float]:
+    """Difference of two means and half of Welch's 95 % interval; NaN for fewer than two values."""
+    known, other = values.dropna(), others.dropna()
+    if min(len(known), len(other)) < 2:
+        return float(known.mean() - other.mean()), np.nan
+    found = stats.ttest_ind(known, other, equal_var=False).confidence_interval(CONFIDENCE)
+    return float(found.low + found.high) / 2, float(found.high - found.low) / 2
+
+
+def _overview(final: pd.DataFrame, heading: str, column: str) -> str:
+    """A figure of all calibrators in all settings, and its differences to the first one's."""
+    labels = sorted(final["calibrator"].unique(), key=calibrator_order)
+    settings = sorted(final["setting"].unique())
+    of = {key: group[column] for key, group in final.groupby(["calibrator", "setting"])}
+    names = [f"setting {setting}" for setting in settings]
+    lines = [[heading, *names, "mean"], ["---"] * (len(settings) + 2)]
+    for label in labels:
+        cells = [_cell(of.get((label, s), pd.Series(dtype=float)), 3) for s in settings]
+        means = [of[label, s].mean() for s in settings if (label, s) in of]
+        lines.append([label, *cells, f"{np.mean(means):.3f}"])
+    for label in labels[1:]:
+        cells = []
+        for setting in settings:
+            both = [of.get((name, setting)) for name in (labels[0], label)]
+            cells.append("–" if both[0] is None or both[1] is None else _marked(*both))
+        lines.append([f"{labels[0]} − {label}", *cells, ""])
+    return _markdown(lines)
+
+
+def _marked(values: pd.Series, others: pd.Series) -> str:
+    """A difference, with a mark where its interval leaves 0 out."""
+    mean, half = difference(values, others)
+    if np.isnan(half):
+        return f"{mean:+.3f}"
+    return f"{mean:+.3f} ± {half:.3f}" + (" *" if abs(mean) > half else "")
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _cell(values: pd.Series, digits: int) -> str:
