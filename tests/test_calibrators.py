@@ -198,6 +198,11 @@ class TestPPO:
         state = make({"name": "ppo"}).state_dict()
         with pytest.raises(ValueError, match="critic"):
             make({"name": "ppo", **PAPER_FIELDS}).load_state_dict(state)
+        with pytest.raises(ValueError, match="other parts than this one \\(noise\\)"):
+            make({"name": "ppo", "critic_heteroscedastic": False}).load_state_dict(state)
+        del state["critic"]["outcomes"]
+        with pytest.raises(ValueError, match="version of rllib-calsheq"):
+            make({"name": "ppo"}).load_state_dict(state)
 
     @pytest.mark.parametrize(
         ("fields", "stages", "end"),

@@ -205,7 +205,21 @@ class OutcomeCritic:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
+        """Restores what `state_dict` gave.
+
+        Raises:
+            ValueError: If it is the state of a critic with other parts.
+        """
+        wrong = [
+            name
+            for name, mine in self.state_dict().items()
+            if name not in state or (mine is None) != (state[name] is None)
+        ]
+        if wrong:
+            raise ValueError(
+                f"the saved critic has other parts than this one ({', '.join(wrong)}): use the "
+                "critic_heteroscedastic, and the version of rllib-calsheq, that it was saved with"
+            )
         self._outcomes.load_state_dict(state["outcomes"])
         if self._noise is not None:
             self._noise.load_state_dict(state["noise"])
