@@ -119,8 +119,8 @@ def _overview(final: pd.DataFrame, heading: str, column: str) -> str:
     for label in labels[1:]:
         cells = []
         for setting in settings:
-            both = [of.get((name, setting)) for name in (labels[0], label)]
-            cells.append("–" if both[0] is None or both[1] is None else _marked(*both))
+            first, other = (of.get((name, setting)) for name in (labels[0], label))
+            cells.append("–" if first is None or other is None else _marked(first, other))
         lines.append([f"{labels[0]} − {label}", *cells, ""])
     return _markdown(lines)
 
