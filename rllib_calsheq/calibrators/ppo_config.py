@@ -78,7 +78,7 @@ class PPOCalibratorConfig:
     max_increment: float = 0.1
     initial_std: float = 0.4
     initial_spread: float = 0.5
-    min_std: float = 0.2
+    min_std: float = 0.1
     learning_rate: float = 3e-3
     num_epochs: int = 5
     kl_target: float | None = None
