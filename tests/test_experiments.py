@@ -255,4 +255,5 @@ def test_a_study_grows_without_doing_a_run_twice(tiny_examples, tmp_path, capsys
     alone = [algorithm.train()["calibration"]["reward_mean"] for _ in range(4)]
     algorithm.stop()
     mine = stages[(stages["calibrator"] == "ppo") & (stages["seed"] == 1)]
-    assert mine["reward_mean"].to_numpy() == pytest.approx(alone, rel=1e-5)
+    # The file holds five significant digits.
+    assert mine["reward_mean"].to_numpy() == pytest.approx(alone, rel=5e-5)
