@@ -145,7 +145,7 @@ def finish(
         handles=handles, loc="outside lower center", frameon=False, fontsize=9,
         ncols=min(len(handles), int(figure.get_figwidth() / LEGEND_WIDTH)),
     )  # fmt: skip
-    seeds = rows.groupby("calibrator")["seed"].nunique()
+    seeds = rows.groupby(["setting", "calibrator"])["seed"].nunique()
     least, most = int(seeds.min()), int(seeds.max())
     count = f"{most}" if least == most else f"{least} to {most}"
     note = f"mean over {count} seeds, shaded ± 1 sd" if most > 1 else "one seed"
