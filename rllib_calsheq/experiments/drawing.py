@@ -35,6 +35,8 @@ GOAL_COLOUR = "#222222"
 COLUMNS = 4
 #: Width of one column of a legend, in inches.
 LEGEND_WIDTH = 2.4
+#: Inches that a character of a legend takes; a column is as wide as its longest entry.
+LEGEND_CHARACTER = 0.085
 
 
 def describe(name: str) -> str:
@@ -141,9 +143,11 @@ def finish(
         if (rows["calibrator"] == label).any()
     ]
     handles.append(Line2D([], [], color=GOAL_COLOUR, linestyle="--", label=goal))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    width = max(LEGEND_WIDTH, 0.6 + LEGEND_CHARACTER * longest)
     figure.legend(
         handles=handles, loc="outside lower center", frameon=False, fontsize=9,
-        ncols=min(len(handles), int(figure.get_figwidth() / LEGEND_WIDTH)),
+        ncols=min(len(handles), max(1, int(figure.get_figwidth() / width))),
     )  # fmt: skip
     seeds = rows.groupby(["setting", "calibrator"])["seed"].nunique()
     least, most = int(seeds.min()), int(seeds.max())
