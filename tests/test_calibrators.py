@@ -62,6 +62,20 @@ def play(calibrator, stages: int, noise: float = 0.0) -> list[np.ndarray]:
     return history
 
 
+def policy_at(calibrator, profiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations (M, d) of the PPO calibrator's actions."""
+    sample = calibrator._sample(profiles, np.random.default_rng(0))
+    mean, log_std = np.split(sample["action_dist_inputs"].astype(float), 2, axis=-1)
+    return mean, np.exp(log_std)
+
+
+def gaussian_kl(old, new) -> np.ndarray:
+    """Divergence (M,) of independent Gaussians ``new`` from ``old``, in nats."""
+    (mean, std), (new_mean, new_std) = old, new
+    ratio = (std**2 + (mean - new_mean) ** 2) / new_std**2
+    return (0.5 * (ratio - 1.0) + np.log(new_std / std)).sum(axis=-1)
+
+
 @pytest.fixture(params=list(VARIANTS))
 def variant(request) -> dict:
     return VARIANTS[request.param]
@@ -193,6 +207,24 @@ class TestPPO:
         untrained = pickle.dumps(calibrator._learner.get_state()["rl_module"])
         play(calibrator, 3)
         assert pickle.dumps(calibrator._learner.get_state()["rl_module"]) == untrained
+
+    @pytest.mark.parametrize("fields", [{}, PAPER_FIELDS], ids=["outcomes", "paper"])
+    def test_no_update_goes_beyond_the_kl_limit(self, fields):
+        def largest_divergence(kl_limit):
+            fields_here = {**fields, "learning_rate": 0.1, "kl_target": 0.1, "kl_limit": kl_limit}
+            calibrator = make({"name": "ppo"}, **fields_here)
+            found = []
+            for _ in range(6):
+                profiles = calibrator.profiles.copy()
+                if calibrator.config.critic == "outcomes":
+                    profiles = calibrator.ask().copy()
+                before = policy_at(calibrator, profiles)
+                play(calibrator, 1)
+                found.append(gaussian_kl(before, policy_at(calibrator, profiles)).mean())
+            return max(found)
+
+        assert largest_divergence(0.0) > 1.0
+        assert largest_divergence(2.0) <= 0.2 * 1.001
 
     def test_another_critic_setting_is_refused(self):
         state = make({"name": "ppo"}).state_dict()
@@ -378,6 +410,7 @@ class TestConfiguration:
             ({"critic": "both"}, "critic"),
             ({"num_epochs": 0}, "num_epochs"),
             ({"kl_target": -1.0}, "kl_target"),
+            ({"kl_limit": -1.0}, "kl_limit"),
             ({"hidden_sizes": [0]}, "hidden_sizes"),
             ({"imagined_increments": 10}, "imagined_increments"),
             ({"max_incremnt": 0.1}, "did you mean 'max_increment'"),

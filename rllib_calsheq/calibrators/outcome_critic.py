@@ -84,10 +84,9 @@ class OutcomeCritic:
         self._targets = targets
         self._dim = dim
         self._ridge = ridge
-        self._rows, self._columns = np.triu_indices(dim)
-        if dim > MAX_DIM_WITH_PRODUCTS:
-            self._rows = self._columns = np.arange(dim)
-        size = 1 + dim + len(self._rows)
+        self._products = dim <= MAX_DIM_WITH_PRODUCTS
+        size = 1 + dim + (dim * (dim + 1) // 2 if self._products else dim)
+        self._size = size
         K = len(targets)
         decay = float(np.exp(-1.0 / memory))
         #: Misses, and whether they happened.
@@ -233,9 +232,20 @@ class OutcomeCritic:
     def _features(self, profiles: FloatArray) -> FloatArray:
         """Features (M, p) of profiles (M, d): constant, first and second order."""
         centred = 2.0 * profiles - 1.0
-        constant = np.full((len(centred), 1), CONSTANT_WEIGHT, centred.dtype)
-        second = SECOND_ORDER_WEIGHT * centred[:, self._rows] * centred[:, self._columns]
-        return np.concatenate([constant, centred, second], axis=1)
+        features = np.empty((len(centred), self._size), centred.dtype)
+        features[:, 0] = CONSTANT_WEIGHT
+        features[:, 1 : 1 + self._dim] = centred
+        weighted = SECOND_ORDER_WEIGHT * centred
+        if not self._products:
+            features[:, 1 + self._dim :] = weighted * centred
+            return features
+        first = 1 + self._dim
+        # Row by row of the upper triangle: gathering the columns of all pairs is far slower.
+        for i in range(self._dim):
+            last = first + self._dim - i
+            np.multiply(weighted[:, i, None], centred[:, i:], out=features[:, first:last])
+            first = last
+        return features
 
     def _first_order(self, features: FloatArray) -> FloatArray:
         """The constant and the first-order ones (M, 1 + d) of features (M, p)."""

@@ -8,7 +8,7 @@ KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -43,6 +43,8 @@ LOGGED = {
     "vf_loss": "value_loss",
     "total_loss": "loss",
 }
+#: Times that a step which went too far is halved, at most.
+MAX_HALVINGS = 20
 
 
 class PPOCalibrator(Calibrator):
@@ -218,6 +220,8 @@ class PPOCalibrator(Calibrator):
     def _update(self, batch: dict[str, npt.NDArray[np.float32]]) -> dict[str, float]:
         """Gives a batch to RLlib's learner; returns the numbers to log."""
         size = len(batch[Columns.OBS])
+        parameters = list(self._module.parameters())
+        before = [parameter.detach().clone() for parameter in parameters]
         self._learner.update(
             batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=size),
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.stage},
@@ -230,6 +234,7 @@ class PPOCalibrator(Calibrator):
         with torch.no_grad():
             coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
             coefficient.clamp_(min=min(KL_COEFF_MIN, self.config.kl_coeff))
+            halvings = self._shorten(batch, parameters, before) if self.config.kl_limit else 0
             if self.config.min_std > 0:
                 log_std.clamp_(min=float(np.log(self.config.min_std)))
             std = float(log_std.exp().mean())
@@ -237,8 +242,39 @@ class PPOCalibrator(Calibrator):
             "learning_rate": self._learner.get_learning_rate(),
             "kl_coefficient": self._learner.get_kl_coefficients()[DEFAULT_MODULE_ID],
             "std": std,
+            "step_halvings": float(halvings),
             **{n: _number(metrics.peek((DEFAULT_MODULE_ID, key))) for key, n in LOGGED.items()},
         }
+
+    def _shorten(
+        self,
+        batch: dict[str, npt.NDArray[np.float32]],
+        parameters: Sequence[torch.nn.Parameter],
+        before: Sequence[torch.Tensor],
+    ) -> int:
+        """Halves the step from ``before`` until its KL divergence is within the limit.
+
+        Returns:
+            How often it was halved.
+        """
+        limit = self.config.kl_limit * self.config.kl_target_of(self.dim)
+        steps = [now - then for now, then in zip(parameters, before, strict=True)]
+        for halvings in range(MAX_HALVINGS):
+            if self._divergence(batch) <= limit:
+                return halvings
+            for parameter, then, step in zip(parameters, before, steps, strict=True):
+                parameter.copy_(then + step * 0.5 ** (halvings + 1))
+        return MAX_HALVINGS
+
+    def _divergence(self, batch: dict[str, npt.NDArray[np.float32]]) -> float:
+        """Mean KL divergence, in nats, of the policy from the one that sampled the batch."""
+        sampled = torch.from_numpy(batch[Columns.ACTION_DIST_INPUTS])
+        inputs = self._module._forward_exploration(
+            {Columns.OBS: torch.from_numpy(batch[Columns.OBS])}
+        )[Columns.ACTION_DIST_INPUTS]
+        distribution = self._module.get_exploration_action_dist_cls()
+        kl = distribution.from_logits(sampled).kl(distribution.from_logits(inputs))
+        return float(kl.mean())
 
     # --- randomness and state ---------------------------------------------------------
 

@@ -23,6 +23,7 @@ PAPER_FIELDS: dict[str, Any] = {
     "initial_std": 0.6,
     "learning_rate": 1e-3,
     "num_epochs": 10,
+    "kl_limit": 0.0,
 }
 
 
@@ -42,6 +43,10 @@ class PPOCalibratorConfig:
         num_epochs: Passes over the full batch in the one update of a stage.
         kl_target: KL divergence of one update that the adaptive coefficient aims at, in
             nats over all d parameters; None for ``KL_TARGET_PER_PARAMETER`` times d.
+        kl_limit: Largest KL divergence of one update, in KL targets: the step of an update that
+            went further is shortened. The penalty alone does not prevent it, since Adam's steps do
+            not shrink with the gradient while the policy's standard deviations do: now and then an
+            update threw the particles off what they had found. 0 for no limit.
         kl_coeff: Initial coefficient of the KL penalty.
         clip_param: Clipping range of PPO's probability ratio.
         entropy_coeff: Weight of the entropy bonus.
@@ -82,6 +87,7 @@ class PPOCalibratorConfig:
     learning_rate: float = 3e-3
     num_epochs: int = 5
     kl_target: float | None = None
+    kl_limit: float = 2.0
     kl_coeff: float = 0.2
     clip_param: float = 0.2
     entropy_coeff: float = 0.0
@@ -93,10 +99,10 @@ class PPOCalibratorConfig:
     critic_heteroscedastic: bool = True
     softening_stages: float = 200.0
     imagined_states: int = 64
-    imagined_increments: int = 512
+    imagined_increments: int = 2048
     imagined_noise: int = 16
     increment_cost: float = 5e-4
-    spread_cost: float = 0.02
+    spread_cost: float = 0.01
 
     def __post_init__(self) -> None:
         for name in (
@@ -115,6 +121,7 @@ class PPOCalibratorConfig:
         for name in (
             "min_std",
             "initial_spread",
+            "kl_limit",
             "kl_coeff",
             "entropy_coeff",
             "softening_stages",

@@ -19,8 +19,6 @@ from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study, run_config
 from rllib_calsheq.experiments.trainable import StudyRun
 
-#: Seconds between snapshots of Tune's state: what a kill can cost beside a checkpoint's age.
-SNAPSHOT_EVERY_S = "5"
 #: Seconds between two lines about runs under way.
 LINE_EVERY_S = 30.0
 
@@ -80,7 +78,6 @@ def run_study(study: Study, folder: StudyFolder, jobs: int) -> list[Run]:
     Returns:
         Runs that could not be finished.
     """
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SNAPSHOT_EVERY_S)
     runs = study.runs()
     for number, batch in folder.batches().items():
         # A batch that was killed before its first note is done again in a new one.
