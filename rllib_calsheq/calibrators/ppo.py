@@ -2,7 +2,8 @@
 
 State: the profile Λ of one particle. Action: an increment δΛ. Reward: r_cal of the episode
 that follows, objective (5), one step and no discount. Everything of PPO - clipped surrogate,
-KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner.
+KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner; only a step that
+goes too far is shortened here.
 """
 
 from __future__ import annotations
