@@ -6,6 +6,7 @@ and the ceiling are dashed.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +55,8 @@ FIGURE_3 = (
 #: In the paper, rewards are shown for settings 1-2-3-4 and parameters for 1-2-4-5; here for all.
 DPI = 120
 REWARD_LIMITS = (0.0, 1.02)
+#: Characters in a line of a panel's title.
+TITLE_WIDTH = 50
 
 
 @dataclass(frozen=True)
@@ -280,8 +283,10 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
         row[0].set(
             xscale="log", xlabel="initial ratio of learning rates (cal / shared)",
             ylabel="recovered fraction",
-            title=f"setting {setting}, {LABELS.get(calibrator, calibrator)}",
         )  # fmt: skip
+        label = f"setting {setting}, {LABELS.get(calibrator, calibrator)}"
+        # A calibrator with many fields has a label of many lines.
+        row[0].set_title(textwrap.fill(label.replace(":", ", "), TITLE_WIDTH), fontsize=10)
         row[0].axhline(1.0, color=GOAL_COLOUR, linestyle="--", linewidth=1.0)
         row[0].set_ylim(bottom=min(0.0, row[0].get_ylim()[0]))
         row[0].grid(alpha=0.3)
