@@ -37,6 +37,9 @@ COLUMNS = 4
 LEGEND_WIDTH = 2.4
 #: Inches that a character of a legend takes; a column is as wide as its longest entry.
 LEGEND_CHARACTER = 0.085
+#: Height of a line of the legend, in inches, and as many as a figure has room for.
+LEGEND_LINE = 0.2
+USUAL_LEGEND_LINES = 2
 
 
 def describe(name: str) -> str:
@@ -145,10 +148,14 @@ def finish(
     handles.append(Line2D([], [], color=GOAL_COLOUR, linestyle="--", label=goal))
     longest = max(len(str(handle.get_label())) for handle in handles)
     width = max(LEGEND_WIDTH, 0.6 + LEGEND_CHARACTER * longest)
+    columns = min(len(handles), max(1, int(figure.get_figwidth() / width)))
+    # The figure grows with its legend, and the panels keep their height.
+    lines = -(-len(handles) // columns)
+    extra = LEGEND_LINE * max(0, lines - USUAL_LEGEND_LINES)
+    figure.set_figheight(figure.get_figheight() + extra)
     figure.legend(
-        handles=handles, loc="outside lower center", frameon=False, fontsize=9,
-        ncols=min(len(handles), max(1, int(figure.get_figwidth() / width))),
-    )  # fmt: skip
+        handles=handles, loc="outside lower center", frameon=False, fontsize=9, ncols=columns
+    )
     seeds = rows.groupby(["setting", "calibrator"])["seed"].nunique()
     least, most = int(seeds.min()), int(seeds.max())
     count = f"{most}" if least == most else f"{least} to {most}"
