@@ -7,11 +7,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from known_optimum import parameter_targets
 
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic, softened_fit
 from rllib_calsheq.calibrators.ppo_config import PAPER_FIELDS, PPOCalibratorConfig
-from rllib_calsheq.targets import Outcome, TargetSet
 
 DIM = 23
 PARTICLES = 64
@@ -29,14 +28,6 @@ VARIANTS = {
 }
 #: Those whose particles move from where they are, by increments.
 MOVING = ("fixed", "ppo")
-
-
-def parameter_targets(optimum: np.ndarray, scale: float = 1.0) -> TargetSet:
-    """Outcomes are the parameters themselves: r_cal is 1 at ``optimum`` and only there."""
-    names = [f"parameter_{i}" for i in range(len(optimum))]
-    return TargetSet.from_mapping(
-        dict(zip(names, optimum.tolist(), strict=True)), [Outcome(n, scale) for n in names]
-    )
 
 
 def make(variant: dict, dim: int = 4, particles: int = 8, seed: int = 0, **more):
@@ -267,127 +258,6 @@ class TestPPO:
         history = play(calibrator, stages=120, noise=0.5)
         mean = np.mean([profiles.mean(axis=0) for profiles in history[-50:]], axis=0)
         assert targets.reward(mean) > targets.reward(np.full(6, 0.5)) + 0.05
-
-
-class TestOutcomeCritic:
-    def test_predicts_the_expected_reward_not_the_reward_of_the_mean(self):
-        # One parameter, f = Λ + noise of ±0.5 with equal chance, target 0.5, scale 1. At
-        # Λ = 0.5 every episode misses by 0.5: E[r] = 1 / 1.5, whereas r(E[f]) = 1.
-        targets = parameter_targets(np.array([0.5]))
-        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3)
-        rng = np.random.default_rng(0)
-        profiles = rng.random((4000, 1))
-        critic.update(profiles, profiles + rng.choice([-0.5, 0.5], profiles.shape))
-        reward = critic.expected_reward(np.array([[0.5]]), 256, rng)
-        assert reward == pytest.approx([1 / 1.5], abs=0.02)
-
-    def test_without_noise_it_is_the_targets_own_reward(self):
-        targets = parameter_targets(np.array([0.1, 0.4, 0.9]))
-        critic = OutcomeCritic(targets, dim=3, memory=1e6, ridge=1e-6)
-        rng = np.random.default_rng(0)
-        profiles = rng.random((500, 3))
-        critic.update(profiles, profiles)
-        new = rng.random((20, 3))
-        expected = targets.reward(new)
-        np.testing.assert_allclose(critic.expected_reward(new, 4, rng), expected, atol=1e-4)
-
-    def test_an_outcome_that_happens_half_the_time_earns_half(self):
-        targets = parameter_targets(np.array([0.5]))
-        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3, correct=False)
-        profiles = np.random.default_rng(0).random((2000, 1))
-        outcomes = profiles.copy()
-        outcomes[::2] = np.nan
-        critic.update(profiles, outcomes)
-        critic.update(profiles, outcomes)
-        reward = critic.expected_reward(np.array([[0.5]]), 16, np.random.default_rng(1))
-        assert reward == pytest.approx([0.5], abs=0.05)
-
-    def test_the_correction_undoes_a_bias_of_the_predicted_outcomes(self):
-        """A third-order outcome, which the second-order model gets wrong at the ends."""
-        targets = parameter_targets(np.array([0.8]))
-        rng = np.random.default_rng(0)
-        profiles = rng.uniform(0.85, 1.0, (512, 1))
-        everywhere = rng.random((4000, 1))
-        missed = []
-        for correct in (False, True):
-            critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3, correct=correct)
-            critic.update(everywhere, everywhere**6)
-            critic.update(profiles, profiles**6)
-            expected = critic.expected_reward(profiles, 64, rng)
-            missed.append(np.abs(targets.reward(profiles**6) - expected).mean())
-        assert missed[1] < 0.8 * missed[0]
-
-    @pytest.mark.parametrize("heteroscedastic", [True, False])
-    def test_of_two_profiles_with_the_same_mean_the_quieter_one_is_better(self, heteroscedastic):
-        """Outcomes on target in the mean that scatter by ±(0.2 + Λ): r = 1 / (1.2 + Λ)."""
-        targets = parameter_targets(np.array([0.5]))
-        critic = OutcomeCritic(
-            targets, dim=1, memory=1e6, ridge=1e-3, correct=False, heteroscedastic=heteroscedastic
-        )
-        rng = np.random.default_rng(0)
-        profiles = rng.random((4000, 1))
-        signs = rng.choice([-1.0, 1.0], profiles.shape)
-        critic.update(profiles, 0.5 + signs * (0.2 + profiles))
-        quiet, loud = critic.expected_reward(np.array([[0.1], [0.9]]), 256, rng)
-        expected = [1 / 1.3, 1 / 2.1] if heteroscedastic else [0.61, 0.61]
-        assert [quiet, loud] == pytest.approx(expected, abs=0.03)
-
-    def test_an_outcome_without_noise_or_that_never_happens_leaves_numbers(self):
-        targets = parameter_targets(np.array([0.5, 0.5]))
-        critic = OutcomeCritic(targets, dim=2, memory=20.0, ridge=1.0)
-        profiles = np.random.default_rng(0).random((64, 2))
-        outcomes = np.full((64, 2), [0.5, np.nan])
-        for _ in range(3):
-            critic.update(profiles, outcomes)
-        reward = critic.expected_reward(profiles, 4, np.random.default_rng(1))
-        np.testing.assert_allclose(reward, 0.5, atol=0.01)
-
-    def test_far_targets_soften_the_reward_and_less_so_with_every_stage(self):
-        """Targets 0 and 4, outcomes around 0: scales are 4 times as wide and the loss is curved."""
-        targets = parameter_targets(np.array([0.0, 4.0]))
-        rng = np.random.default_rng(0)
-        profiles = rng.random((400, 2)) - 0.5
-
-        def after(stages, softening, shift=0.0):
-            critic = OutcomeCritic(
-                targets, dim=2, memory=1e6, ridge=1e-6, softening_stages=softening
-            )
-            for _ in range(stages):
-                critic.update(profiles, profiles + shift)
-            return critic.expected_reward(profiles, 4, rng)
-
-        x = np.abs(profiles - targets.values) / 4.0
-        near, far = targets.reward(profiles), (1 / (1 + x / 4 + 3 / 4 * x**2)).mean(axis=1)
-        np.testing.assert_allclose(after(1, 1e6), far, atol=0.01)
-        np.testing.assert_allclose(after(1, 0.0), near, atol=0.01)
-        np.testing.assert_allclose(after(20, 2.0), near, atol=0.01)
-        assert (np.abs(after(3, 6.0) - near) < np.abs(far - near)).all()
-
-    def test_softened_fits_prefer_a_far_target_and_sharp_ones_the_near(self):
-        """Nearer by 1 of 6 scales to one target against 0.3 scales away from each of two."""
-        before, after = np.array([6.0, 0.0, 0.0]), np.array([5.0, 0.3, 0.3])
-
-        def gain(softness):
-            fits = (softened_fit(misses, softness).sum() for misses in (after, before))
-            return float(np.subtract(*fits))
-
-        assert gain(np.array(6.0)) > 0.05
-        assert gain(np.array(1.0)) < -0.4
-        np.testing.assert_allclose(softened_fit(after, np.array(1.0)), 1 / (1 + after))
-
-    def test_forgets(self):
-        targets = parameter_targets(np.array([0.0]))
-        critic = OutcomeCritic(targets, dim=1, memory=2.0, ridge=1e-3)
-        profiles = np.random.default_rng(0).random((100, 1))
-        critic.update(profiles, np.full((100, 1), 9.0))
-        for _ in range(30):
-            numbers = critic.update(profiles, profiles)
-        assert numbers["critic_error"] < 1e-2
-
-    def test_many_parameters_use_no_products(self):
-        targets = parameter_targets(np.full(100, 0.5))
-        critic = OutcomeCritic(targets, dim=100, memory=20.0, ridge=1.0)
-        assert critic._outcomes.gram.shape == (201, 201)
 
 
 class TestConfiguration:

@@ -191,11 +191,7 @@ class PPOCalibrator(Calibrator):
         observations = (2.0 * profiles - 1.0).astype(np.float32)
         noise = torch.from_numpy(rng.standard_normal(profiles.shape).astype(np.float32))
         with torch.no_grad():
-            # The hook behind forward_exploration(), which switches all of the module's parts to
-            # evaluation mode and back, for which this module has no use.
-            inputs = self._module._forward_exploration(
-                {Columns.OBS: torch.from_numpy(observations)}
-            )[Columns.ACTION_DIST_INPUTS]
+            inputs = self._policy(observations)
             mean, log_std = inputs.chunk(2, dim=-1)
             actions = mean + log_std.exp() * noise
             distribution = self._module.get_exploration_action_dist_cls().from_logits(inputs)
@@ -206,6 +202,13 @@ class PPOCalibrator(Calibrator):
             Columns.ACTION_LOGP: logp.numpy(),
             Columns.ACTION_DIST_INPUTS: inputs.numpy(),
         }
+
+    def _policy(self, observations: npt.NDArray[np.float32]) -> torch.Tensor:
+        """Means and logarithms of the standard deviations of the actions, (M, 2 d)."""
+        # The hook behind forward_exploration(), which switches all of the module's parts to
+        # evaluation mode and back, for which this module has no use.
+        outputs = self._module._forward_exploration({Columns.OBS: torch.from_numpy(observations)})
+        return outputs[Columns.ACTION_DIST_INPUTS]
 
     def _apply(self, profiles: FloatArray, actions: npt.NDArray[np.float32]) -> FloatArray:
         """Λ + δΛ, with the increment bounded and the result projected to the box."""
@@ -270,9 +273,7 @@ class PPOCalibrator(Calibrator):
     def _divergence(self, batch: dict[str, npt.NDArray[np.float32]]) -> float:
         """Mean KL divergence, in nats, of the policy from the one that sampled the batch."""
         sampled = torch.from_numpy(batch[Columns.ACTION_DIST_INPUTS])
-        inputs = self._module._forward_exploration(
-            {Columns.OBS: torch.from_numpy(batch[Columns.OBS])}
-        )[Columns.ACTION_DIST_INPUTS]
+        inputs = self._policy(batch[Columns.OBS])
         distribution = self._module.get_exploration_action_dist_cls()
         kl = distribution.from_logits(sampled).kl(distribution.from_logits(inputs))
         return float(kl.mean())
