@@ -18,6 +18,7 @@ import pandas as pd
 
 from rllib_calsheq import configuration
 from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.targets import DECILES
 from rllib_calsheq.transactions import (
     NUM_CLUSTERS,
     check_sellers,
@@ -37,8 +38,6 @@ __all__ = [
     "transaction_outcomes",
 ]
 
-#: Deciles, the market's default outcomes.
-PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 #: The paper's largest market.
 MAX_DEFAULT_MERCHANTS = 10
 #: Mean quantity of the standard market (the integers 1..100) in lots; its scales fit it.
@@ -56,7 +55,7 @@ def transaction_outcomes(
     quantities: npt.ArrayLike,
     num_merchants: int,
     share_by: Literal["quantity", "count"] = "quantity",
-    percentiles: Sequence[float] = PERCENTILES,
+    percentiles: Sequence[float] = DECILES,
 ) -> dict[str, float]:
     """What the market reports as outcomes if it traded these M transactions.
 
@@ -87,7 +86,7 @@ def targets_from_transactions(
     merchant: object,
     num_merchants: int | None = None,
     share_by: Literal["quantity", "count"] = "quantity",
-    percentiles: Sequence[float] = PERCENTILES,
+    percentiles: Sequence[float] = DECILES,
     supertype_2: bool = False,
     require: Sequence[str] = (),
     share_weight: float = SHARE_WEIGHT,

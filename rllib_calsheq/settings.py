@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rllib_calsheq.configuration import require
-
-PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+from rllib_calsheq.targets import DECILES
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,7 @@ class Setting:
     def outcomes(self) -> tuple[str, ...]:
         """Names of the outcomes that are targets, all of equal weight."""
         shares = [f"supertype_{s}.share" for s in self.share_of]
-        percentiles = [
-            f"supertype_{s}.quantity_p{p}" for s in self.percentiles_of for p in PERCENTILES
-        ]
+        percentiles = [f"supertype_{s}.quantity_p{p}" for s in self.percentiles_of for p in DECILES]
         return tuple(shares + percentiles)
 
 

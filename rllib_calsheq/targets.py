@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 from rllib_calsheq.supertypes import FloatArray
 
+#: Percentiles that are outcomes unless others are asked for.
+DECILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 #: How far the sum of given weights may be from 1.
 WEIGHT_TOLERANCE = 1e-6
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib_calsheq.data import (
-    PERCENTILES,
     cluster_quantities,
     read_transactions,
     targets_from_transactions,
@@ -21,7 +20,7 @@ from rllib_calsheq.data import (
 )
 from rllib_calsheq.envs import ArrayMarket, MarketConfig
 from rllib_calsheq.target_files import TargetFile
-from rllib_calsheq.targets import TargetSet
+from rllib_calsheq.targets import DECILES, TargetSet
 from rllib_calsheq.transactions import NUM_CLUSTERS, starting_supertypes
 
 from recording_market import RecordingMarket
@@ -61,7 +60,7 @@ def test_united_airlines(flights):
     )
     targets, source = found["targets"], found["source"]
     assert targets["supertype_1.share"]["value"] == pytest.approx(57979 / 328521)
-    deciles = [targets[f"supertype_1.quantity_p{p}"]["value"] for p in PERCENTILES]
+    deciles = [targets[f"supertype_1.quantity_p{p}"]["value"] for p in DECILES]
     assert deciles == [719, 733, 1023, 1085, 1400, 1605, 2227, 2454, 2565]
     assert (source["rows"], source["filtered_rows"], source["dropped_rows"]) == (328521, 8255, 0)
     shares = {name: round(entry["share_count"], 3) for name, entry in source["sellers"].items()}
@@ -108,15 +107,14 @@ def test_an_evenly_connected_market_reproduces_the_pooled_distribution():
     for _ in range(market.episode_length):
         market.step(np.full((48, market.config.num_merchants, 2), -0.6))
     _, _, quantity = market.trades()
-    pooled = np.percentile(table["quantity"], PERCENTILES)
-    np.testing.assert_allclose(np.percentile(quantity, PERCENTILES), pooled, atol=1.5)
+    pooled = np.percentile(table["quantity"], DECILES)
+    np.testing.assert_allclose(np.percentile(quantity, DECILES), pooled, atol=1.5)
     lots = quantity.mean() / market.config.lot_size
     assert lots == pytest.approx(50.5, rel=0.01)
 
 
 def test_defaults_are_the_markets():
     assert MarketConfig().num_clusters == NUM_CLUSTERS
-    assert tuple(MarketConfig().percentiles) == PERCENTILES
     reported = {o.name for o in MarketConfig().outcomes}
     assert set(transaction_outcomes([0, 1], [1, 2], 2)) <= reported
 
@@ -161,7 +159,7 @@ def test_many_distinct_quantities_are_reduced_to_equal_slices():
     assert [len(cluster) for cluster in clusters] == [50] * 10
     drawn = np.concatenate([[q for q, _ in cluster] for cluster in clusters])
     np.testing.assert_allclose(
-        np.percentile(drawn, PERCENTILES), np.percentile(quantities, PERCENTILES), rtol=0.02
+        np.percentile(drawn, DECILES), np.percentile(quantities, DECILES), rtol=0.02
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rllib_calsheq.configuration import require
 from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
-from rllib_calsheq.targets import Outcome
+from rllib_calsheq.targets import DECILES, Outcome
 
 SUPERTYPE_1 = "supertype_1"
 SUPERTYPE_2 = "supertype_2"
@@ -80,7 +80,7 @@ class MarketConfig:
     volume_scale: float = 500.0
     max_tolerance_variance: float = 0.05
     share_by: Literal["quantity", "count"] = "quantity"
-    percentiles: Sequence[int] = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+    percentiles: Sequence[int] = DECILES
     supertypes: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
