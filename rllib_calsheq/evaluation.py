@@ -35,18 +35,21 @@ class Measurement:
     Attributes:
         outcomes: Mean outcome vector (N,).
         stderr: Standard error of each, (N,).
+        medians: Median of each over the episodes in which it happened, (N,); far from the mean
+            where an outcome jumps between values, as percentiles of lumpy quantities do.
         reward: Mean of r_cal over the episodes.
         reward_stderr: Standard error of it.
     """
 
     outcomes: FloatArray
     stderr: FloatArray
+    medians: FloatArray
     reward: float
     reward_stderr: float
 
 
 def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measurement:
-    """Means and standard errors of outcome vectors (E, N) of single episodes."""
+    """Means, standard errors and medians of outcome vectors (E, N) of single episodes."""
     happened = np.maximum((~np.isnan(outcomes)).sum(axis=0), 1)
     mean = pool(outcomes)
     deviation = np.sqrt(pool((outcomes - mean) ** 2))
@@ -54,9 +57,16 @@ def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measure
     return Measurement(
         outcomes=mean,
         stderr=deviation / np.sqrt(happened),
+        medians=np.array([_median(column) for column in outcomes.T]),
         reward=float(rewards.mean()),
         reward_stderr=float(rewards.std() / np.sqrt(len(rewards))),
     )
+
+
+def _median(values: npt.NDArray[np.floating]) -> float:
+    """Median of what is no NaN; NaN where nothing is left."""
+    happened = values[~np.isnan(values)]
+    return float(np.median(happened)) if len(happened) else np.nan
 
 
 def finished_stages(checkpoint: Path) -> int:
@@ -143,9 +153,9 @@ def evaluate(
     Returns:
         ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
         ``reward_start`` r(Λ_0), ``ceiling``, ``recovered_fraction`` (None where the ceiling is
-        not known) and ``outcomes``: a list of ``name``, ``value``, ``stderr``, ``target``,
-        ``scale``. r(Λ_0) is the target file's, measured with a policy trained at Λ_0; where it
-        has none, it is measured with this policy.
+        not known) and ``outcomes``: a list of ``name``, ``value`` (mean over
+        episodes), ``stderr``, ``median``, ``target``, ``scale``. r(Λ_0) is the target file's,
+        measured with a policy trained at Λ_0; where it has none, it is measured with this policy.
     """
     run = FrozenRun(checkpoint)
     seed = int(run.config.seed or 0) + EVALUATION_SEED_OFFSET if seed is None else seed
@@ -174,6 +184,7 @@ def evaluate(
                 "name": target.outcome,
                 "value": float(fitted.outcomes[i]),
                 "stderr": float(fitted.stderr[i]),
+                "median": float(fitted.medians[i]),
                 "target": target.value,
                 "scale": target.scale,
             }

@@ -33,7 +33,7 @@ def show_evaluation(found: dict[str, Any], console: Console | None = None) -> No
     console = console or Console(width=None if Console().is_terminal else 110)
     outcomes = Table(title=f"outcomes at the calibrated profile, stage {found['stage']}")
     outcomes.add_column("outcome", no_wrap=True)
-    for heading in ("value", "stderr", "target", "miss/scale"):
+    for heading in ("mean", "stderr", "median", "target", "miss/scale"):
         outcomes.add_column(heading, justify="right")
     for row in found["outcomes"]:
         miss = abs(row["value"] - row["target"]) / row["scale"]
@@ -41,6 +41,7 @@ def show_evaluation(found: dict[str, Any], console: Console | None = None) -> No
             row["name"],
             f"{row['value']:.4g}",
             f"{row['stderr']:.2g}",
+            f"{row['median']:.4g}",
             f"{row['target']:.4g}",
             f"{miss:.2f}",
         )
