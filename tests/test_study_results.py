@@ -9,7 +9,7 @@ from scipy import stats
 
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.experiments import tables
-from rllib_calsheq.experiments.drawing import colours_of, describe
+from rllib_calsheq.experiments.drawing import describe, looks_of
 from rllib_calsheq.experiments.figures import (
     StudyTables,
     draw_all,
@@ -209,11 +209,13 @@ def test_lines_are_means_over_seeds_and_goals_are_dashed(written):
     assert "10 % percentile" in panel.get_title()
 
 
-def test_a_calibrator_has_one_colour_in_all_figures():
-    alone, together = colours_of(["ppo"]), colours_of(["fixed", "zzz", "ppo", "bo"])
+def test_a_calibrator_has_one_look_in_all_figures_and_no_two_share_theirs():
+    alone, together = looks_of(["ppo"]), looks_of(["fixed", "zzz", "ppo", "bo"])
     assert together["ppo"] == alone["ppo"]
     assert len(set(together.values())) == 4
     assert list(together) == ["ppo", "bo", "fixed", "zzz"]
+    many = [f"ppo:max_increment={k}" for k in range(15)]
+    assert len(set(looks_of(many).values())) == 15
 
 
 def test_names_are_said_in_words():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,10 @@ COLOURS = {
     "random": "#cc79a7",
     "fixed": "#555555",
 }
+#: For all others, first with solid lines and then, when the colours are used up, with dotted ones.
 OTHER_COLOURS = ("#56b4e9", "#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f")
+Style = Literal["-", ":", "-."]
+OTHER_STYLES: tuple[Style, ...] = ("-", ":", "-.")
 LABELS = {
     "ppo": "CALSHEQ (ppo)",
     "bo": "Bayesian optimisation (bo)",
@@ -56,47 +60,55 @@ def describe(name: str) -> str:
     return f"supertype {number}: {what}" if number.isdigit() else f"{supertype}: {what}"
 
 
-def colours_of(calibrators: Iterable[str]) -> dict[str, str]:
-    """A colour for each calibrator, in the order of legends."""
+class Look(NamedTuple):
+    """How a calibrator's line is drawn."""
+
+    colour: str
+    style: Style = "-"
+
+
+def looks_of(calibrators: Iterable[str]) -> dict[str, Look]:
+    """A look for each calibrator, in the order of legends."""
     ordered = sorted(set(calibrators), key=calibrator_order)
+    looks = {label: Look(COLOURS[label]) for label in ordered if label in COLOURS}
     others = [label for label in ordered if label not in COLOURS]
-    return {
-        label: COLOURS.get(label) or OTHER_COLOURS[others.index(label) % len(OTHER_COLOURS)]
-        for label in ordered
-    }
+    for k, label in enumerate(others):
+        again, colour = divmod(k, len(OTHER_COLOURS))
+        looks[label] = Look(OTHER_COLOURS[colour], OTHER_STYLES[again % len(OTHER_STYLES)])
+    return {label: looks[label] for label in ordered}
 
 
 def draw_curves(
     axes: Axes,
     part: pd.DataFrame,
     column: str,
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
     marker: str | None = None,
 ) -> None:
-    """One line for each calibrator, in the colour that ``colours`` gives it."""
+    """One line for each calibrator, with the look that ``looks`` gives it."""
     if column in part:
-        for label, colour in reversed(list(colours.items())):
+        for label, look in reversed(list(looks.items())):
             rows = part[part["calibrator"] == label]
             if len(rows):
-                draw_curve(axes, rows, column, colour=colour, marker=marker)
+                draw_curve(axes, rows, column, look=look, marker=marker)
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=8)
 
 
 def draw_curve(
-    axes: Axes, rows: pd.DataFrame, column: str, *, colour: object,
+    axes: Axes, rows: pd.DataFrame, column: str, *, look: Look,
     label: str | None = None, marker: str | None = None,
 ) -> None:  # fmt: skip
     """Mean over seeds by stage, ±1 standard deviation shaded."""
     found = rows.groupby("stage")[column].agg(["mean", "std"])
     axes.plot(
-        found.index, found["mean"], color=colour, linewidth=1.3, label=label,
-        marker=marker, markersize=3,
+        found.index, found["mean"], color=look.colour, linestyle=look.style, linewidth=1.3,
+        label=label, marker=marker, markersize=3,
     )  # fmt: skip
     spread = found["std"].fillna(0.0)
     axes.fill_between(
-        found.index, found["mean"] - spread, found["mean"] + spread, color=colour, alpha=0.2,
-        linewidth=0,
+        found.index, found["mean"] - spread, found["mean"] + spread, color=look.colour,
+        alpha=0.2, linewidth=0,
     )  # fmt: skip
 
 
@@ -135,16 +147,19 @@ def panels_of(
 def finish(
     figure: Figure,
     rows: pd.DataFrame,
-    colours: dict[str, str],
+    looks: Mapping[str, Look],
     goal: str,
     title: str | None = None,
 ) -> None:
     """The legend of the whole figure, and how many seeds the lines are means of."""
     handles = [
-        Line2D([], [], color=colour, linewidth=2, label=LABELS.get(label, label))
-        for label, colour in colours.items()
+        Line2D(
+            [], [], color=look.colour, linestyle=look.style, linewidth=2,
+            label=LABELS.get(label, label),
+        )
+        for label, look in looks.items()
         if (rows["calibrator"] == label).any()
-    ]
+    ]  # fmt: skip
     handles.append(Line2D([], [], color=GOAL_COLOUR, linestyle="--", label=goal))
     longest = max(len(str(handle.get_label())) for handle in handles)
     width = max(LEGEND_WIDTH, 0.6 + LEGEND_CHARACTER * longest)

@@ -20,13 +20,14 @@ from matplotlib.figure import Figure
 from rllib_calsheq.experiments.drawing import (
     GOAL_COLOUR,
     LABELS,
-    colours_of,
+    Look,
     describe,
     draw_curve,
     draw_curves,
     draw_goal,
     finish,
     grid_of,
+    looks_of,
     panels_of,
 )
 from rllib_calsheq.experiments.summary import calibrator_order
@@ -115,9 +116,9 @@ class StudyTables:
         return sorted(int(s) for s in self.stages["setting"].unique())
 
     @cached_property
-    def colours(self) -> dict[str, str]:
-        """A colour for each calibrator of the study."""
-        return colours_of(self.stages["calibrator"])
+    def looks(self) -> dict[str, Look]:
+        """A look for each calibrator of the study."""
+        return looks_of(self.stages["calibrator"])
 
     def goal(self, setting: int, kind: str, name: str) -> float | None:
         """The value of a goal; None where there is none."""
@@ -171,7 +172,7 @@ def rewards_figure(tables: StudyTables) -> Figure:
         part = tables.stages[tables.stages["setting"] == setting]
         for i, column in enumerate(rows):
             axes = grid[i][j]
-            draw_curves(axes, part, column, tables.colours)
+            draw_curves(axes, part, column, tables.looks)
             if i == 0:
                 axes.set_title(f"setting {setting}", fontsize=11)
                 draw_goal(axes, tables.goal(setting, "reward", "ceiling"))
@@ -180,7 +181,7 @@ def rewards_figure(tables: StudyTables) -> Figure:
                 axes.axhline(0.0, color="grey", linewidth=0.7)
             if j == 0:
                 axes.set_ylabel(labels[i])
-    finish(figure, tables.stages, tables.colours, "ceiling")
+    finish(figure, tables.stages, tables.looks, "ceiling")
     return figure
 
 
@@ -188,11 +189,11 @@ def outcomes_figure(tables: StudyTables, panels: Sequence[tuple[int, str]]) -> F
     """Figure 2, and the panels of all sub-targets: outcomes against their targets."""
     figure, axes_list = panels_of(len(panels))
     for axes, (setting, name) in zip(axes_list, panels, strict=True):
-        draw_curves(axes, tables.stages[tables.stages["setting"] == setting], name, tables.colours)
+        draw_curves(axes, tables.stages[tables.stages["setting"] == setting], name, tables.looks)
         draw_goal(axes, tables.goal(setting, "target", name))
         axes.set_title(f"setting {setting}: {describe(name)}", fontsize=9)
     shown = tables.stages[tables.stages["setting"].isin([s for s, _ in panels])]
-    finish(figure, shown, tables.colours, "target")
+    finish(figure, shown, tables.looks, "target")
     return figure
 
 
@@ -203,14 +204,14 @@ def parameters_figure(tables: StudyTables) -> Figure:
     for j, setting in enumerate(tables.settings):
         part = tables.parameters[tables.parameters["setting"] == setting]
         for i, name in enumerate(rows):
-            draw_curves(grid[i][j], part, name, tables.colours)
+            draw_curves(grid[i][j], part, name, tables.looks)
             draw_goal(grid[i][j], tables.goal(setting, "parameter", name))
             grid[i][j].set_ylim(-0.03, 1.03)
             if i == 0:
                 grid[i][j].set_title(f"setting {setting}", fontsize=11)
             if j == 0:
                 grid[i][j].set_ylabel(describe(name).replace(": ", ":\n"), fontsize=8)
-    finish(figure, tables.parameters, tables.colours, "hidden profile")
+    finish(figure, tables.parameters, tables.looks, "hidden profile")
     return figure
 
 
@@ -220,12 +221,12 @@ def all_parameters_figure(tables: StudyTables, setting: int) -> Figure:
     names = [str(c) for c in part if str(c).startswith("supertype_")]
     figure, axes_list = panels_of(len(names), columns=6, width=2.6, height=1.9)
     for axes, name in zip(axes_list, names, strict=True):
-        draw_curves(axes, part, name, tables.colours)
+        draw_curves(axes, part, name, tables.looks)
         draw_goal(axes, tables.goal(setting, "parameter", name))
         axes.set_title(describe(name), fontsize=8)
         if not name.endswith("variance"):
             axes.set_ylim(-0.03, 1.03)
-    finish(figure, part, tables.colours, "hidden profile", title=f"setting {setting}")
+    finish(figure, part, tables.looks, "hidden profile", title=f"setting {setting}")
     return figure
 
 
@@ -234,12 +235,12 @@ def recovery_figure(tables: StudyTables) -> Figure:
     figure, grid = grid_of(1, len(tables.settings), height=2.6)
     for axes, setting in zip(grid[0], tables.settings, strict=True):
         part = tables.recovery[tables.recovery["setting"] == setting]
-        draw_curves(axes, part, "recovered_fraction", tables.colours, marker="o")
+        draw_curves(axes, part, "recovered_fraction", tables.looks, marker="o")
         draw_goal(axes, 1.0)
         axes.set_title(f"setting {setting}", fontsize=11)
         axes.set_ylim(min(-0.05, axes.get_ylim()[0]), max(1.1, axes.get_ylim()[1]))
     grid[0][0].set_ylabel("recovered fraction")
-    finish(figure, tables.recovery, tables.colours, "as good as the hidden profile")
+    finish(figure, tables.recovery, tables.looks, "as good as the hidden profile")
     return figure
 
 
@@ -254,9 +255,8 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
     )
     grid = figure.subplots(len(calibrators), 1 + len(schedules), squeeze=False)
     ratios = sorted(final["lr_ratio"].unique())
-    colours = dict(
-        zip(ratios, mpl.colormaps["viridis"](np.linspace(0.9, 0.05, len(ratios))), strict=True)
-    )
+    colours = mpl.colormaps["viridis"](np.linspace(0.9, 0.05, len(ratios)))
+    looks = {ratio: Look(mpl.colors.to_hex(c)) for ratio, c in zip(ratios, colours, strict=True)}
     for row, calibrator in zip(grid, calibrators, strict=True):
         for k, schedule in enumerate(schedules):
             mine = final[(final["calibrator"] == calibrator) & (final["schedule"] == schedule)]
@@ -269,7 +269,7 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
             for ratio in reversed(ratios):
                 draw_curve(
                     row[k + 1], curves[curves["lr_ratio"] == ratio], "reward_mean",
-                    colour=colours[ratio], label=f"{ratio:g}",
+                    look=looks[ratio], label=f"{ratio:g}",
                 )  # fmt: skip
             draw_goal(row[k + 1], tables.goal(setting, "reward", "ceiling"))
             row[k + 1].set(
