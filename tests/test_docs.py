@@ -21,7 +21,9 @@ from rllib_calsheq.envs import MarketConfig, MarketEnv
 from rllib_calsheq.targets import TargetSet
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "docs" / "results" / "README.md"]
+)
 EXAMPLES = sorted((ROOT / "tuned_examples").glob("*.yaml"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 PARSERS = {"rllib": rllib._parser, "calsheq": calsheq._parser}
