@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_calsheq.protocol import ArrayEnv
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
 
@@ -70,7 +71,7 @@ class OneEpisodeEnv(MultiAgentEnv):
         if seed is None:
             seed = int(self._seeder.integers(2**63))
         else:
-            self._seeder = np.random.default_rng([int(seed), 1])
+            self._seeder = stream_rng(Stream.LATER_EPISODES, int(seed))
         self._t = 0
         observations = self._array.reset(self._profile[None], [int(seed)])
         return self._by_agent(observations[0]), {agent: {} for agent in self.agents}

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rllib_calsheq import configuration
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import DECILES
 from rllib_calsheq.transactions import (
@@ -269,7 +270,7 @@ def _standard_errors(
     seed: int,
 ) -> dict[str, float]:
     """Bootstrap standard error of every outcome of `transaction_outcomes`."""
-    rng = np.random.default_rng(seed)
+    rng = stream_rng(Stream.DATA_BOOTSTRAP, seed)
     values, row = np.unique(quantities, return_inverse=True)
     cell = is_other.astype(np.intp) * len(values) + row
     resampled = np.empty((samples, 2 * (1 + len(percentiles))))

@@ -23,8 +23,6 @@ from rllib_calsheq.targets import TargetSet, pool
 
 MODULE_PATH = Path("learner_group") / "learner" / "rl_module"
 CALIBRATION_STATE = Path("calibration") / "state.pkl"
-#: Added to the run's seed, so that evaluation episodes are none that the run has seen.
-EVALUATION_SEED_OFFSET = 1_000_003
 DEFAULT_EPISODES = 512
 
 
@@ -126,6 +124,7 @@ class FrozenRun:
                 profiles=np.tile(np.asarray(profile, dtype=float), (count, 1)),
                 workers=np.zeros(count, dtype=np.intp),
                 seed=seed,
+                evaluation=True,
             )
             self._runner.set_supertypes(table)
             self._runner.sample()
@@ -148,7 +147,7 @@ def evaluate(
     Args:
         checkpoint: Folder of the checkpoint.
         episodes: Fresh episodes at each profile that is measured.
-        seed: Seed of the episodes; derived from the run's own when None.
+        seed: Seed of the episodes, the run's own when None. They are none that a run has seen.
 
     Returns:
         ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
@@ -158,7 +157,7 @@ def evaluate(
         measured with a policy trained at Λ_0; where it has none, it is measured with this policy.
     """
     run = FrozenRun(checkpoint)
-    seed = int(run.config.seed or 0) + EVALUATION_SEED_OFFSET if seed is None else seed
+    seed = int(run.config.seed or 0) if seed is None else seed
     profile = run.calibration.calibrated_profile()
     fitted = run.measure(profile, episodes, seed)
     known = run.config.target_file()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.evaluation import EVALUATION_SEED_OFFSET, FrozenRun
+from rllib_calsheq.evaluation import FrozenRun
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.target_files import TargetFile
 from rllib_calsheq.targets import TargetSet, pool
@@ -95,7 +95,7 @@ def sample_trained(
         with tempfile.TemporaryDirectory() as folder:
             algorithm.save_to_path(folder)
             run = FrozenRun(folder)
-            return run.sample(run.calibration.space.start, episodes, seed + EVALUATION_SEED_OFFSET)
+            return run.sample(run.calibration.space.start, episodes, seed)
     finally:
         algorithm.stop()
 

@@ -11,6 +11,7 @@ RLlib's `PPOTorchLearner` except that
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ray.rllib.core.learner.learner import Learner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_calsheq.seeding import numpy_stream
+from rllib_calsheq.streams import Stream
 
 KL_COEFFICIENTS = "kl_coefficients"
 
@@ -26,8 +28,9 @@ KL_COEFFICIENTS = "kl_coefficients"
 class TwoTimescalePPOLearner(PPOTorchLearner):
     """PPO with KL coefficients in its state and learning rates set by stage."""
 
-    #: Name of the random stream that the next update shuffles its minibatches with.
-    _stream: tuple[int, ...] = ()
+    #: Name of the random stream that the next update shuffles its minibatches with; without one
+    #: RLlib shuffles from NumPy's global generator.
+    _stream: tuple[Stream, *tuple[int, ...]] | None = None
     _weights_seq_no: int
     metrics: Any
 
@@ -41,13 +44,13 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
         for optimizer in self._named_optimizers.values():
             self._set_optimizer_lr(optimizer, rate)
 
-    def set_stream(self, *keys: int) -> None:
+    def set_stream(self, stream: Stream, *keys: int) -> None:
         """Names the random stream of the next update, so that a resumed run shuffles alike."""
-        self._stream = keys
+        self._stream = (stream, *keys)
 
     def update(self, *args: Any, **kwargs: Any) -> Any:
         """RLlib's update, with its minibatches shuffled from the named stream."""
-        with numpy_stream(*self._stream):
+        with numpy_stream(*self._stream) if self._stream else nullcontext():
             return super().update(*args, **kwargs)
 
     def get_learning_rate(self) -> float:

@@ -27,12 +27,15 @@ class SupertypeTable:
         profiles: Supertype profiles Λ_m^b in natural units, shape (B, d).
         workers: Worker index that samples each particle, shape (B,).
         seed: Seed of the run.
+        evaluation: Whether the episodes judge what a run has found: they then are none that any
+            run has seen, whatever its seed and stages.
     """
 
     stage: int
     profiles: FloatArray
     workers: npt.NDArray[np.intp]
     seed: int
+    evaluation: bool = False
 
     def particles_of(self, worker: int) -> npt.NDArray[np.intp]:
         """Indices of the particles that a worker samples."""

@@ -26,6 +26,7 @@ from rllib_calsheq.certificates.settings import CertificateSettings
 from rllib_calsheq.certificates.values import Comparison, draw_episodes, over_roles
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.envs import SubwayEnv
+from rllib_calsheq.streams import Stream
 
 from echo_env import EchoEnv
 
@@ -200,7 +201,9 @@ def test_new_weights_follow_from_the_name_and_given_ones_are_taken(subway):
     )
     assert all((one[k] == again[k]).all() for k in one)
     assert any((one[k] != other[k]).any() for k in one)
-    comparison = Comparison(bench.env, bench.policy, draw_episodes(bench.env, bench.profiles, 8, 1))
+    comparison = Comparison(
+        bench.env, bench.policy, draw_episodes(bench.env, bench.profiles, 8, Stream.FRESH, 1)
+    )
     same = bench.module_policy(bench.shared_weights)
     assert not over_roles(comparison.gains(same), bench.shares).any()
 

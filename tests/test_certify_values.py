@@ -21,6 +21,7 @@ from rllib_calsheq.certificates.values import (
 )
 from rllib_calsheq.envs import ArrayMarket, ArraySubway, MarketConfig, MarketEnv
 from rllib_calsheq.equilibrium.finite_games import FiniteGame, shared_gains
+from rllib_calsheq.streams import Stream
 from rllib_calsheq.supertypes import Parameter, SupertypeSpace
 
 from echo_env import ArrayEcho
@@ -98,7 +99,7 @@ def test_values_are_those_of_a_finite_game_that_can_be_summed_exactly():
     game = symmetric_game(rng)
     policy, other = (rng.dirichlet(np.ones(2), size=2) for _ in range(2))
     env = ArrayGame(game)
-    episodes = draw_episodes(env, env.supertype_space.start, 20_000, 1)
+    episodes = draw_episodes(env, env.supertype_space.start, 20_000, Stream.FRESH, 1)
     comparison = Comparison(env, TablePolicy(policy), episodes)
     shares = supertype_shares(env)
     np.testing.assert_allclose(shares, game.shares)
@@ -127,14 +128,14 @@ def market(**fields):
 def test_a_deviation_that_changes_nothing_gains_exactly_nothing():
     env = market()
     comparison = Comparison(
-        env, NoisyPolicy(-0.4), draw_episodes(env, env.supertype_space.start, 20, 3)
+        env, NoisyPolicy(-0.4), draw_episodes(env, env.supertype_space.start, 20, Stream.FRESH, 3)
     )
     assert not comparison.gains(NoisyPolicy(-0.4)).any()
 
 
 def test_one_agent_deviates_and_pairing_leaves_the_rest_as_it_was():
     env = market(num_merchants=4)
-    episodes = draw_episodes(env, env.supertype_space.start, 16, 5)
+    episodes = draw_episodes(env, env.supertype_space.start, 16, Stream.FRESH, 5)
     assert (episodes.roles[0] == 0).all()
     assert set(episodes.roles[1]) == {1, 2, 3}
     base = play(env, NoisyPolicy(-0.4), episodes)
@@ -152,12 +153,12 @@ def test_one_agent_deviates_and_pairing_leaves_the_rest_as_it_was():
 
 def test_pairing_takes_most_of_the_noise_out_of_a_gain():
     env = market()
-    episodes = draw_episodes(env, env.supertype_space.start, 64, 5)
+    episodes = draw_episodes(env, env.supertype_space.start, 64, Stream.FRESH, 5)
     shares = supertype_shares(env)
     comparison = Comparison(env, NoisyPolicy(-0.4), episodes)
     gains = comparison.gains(NoisyPolicy(-0.38))
     unpaired = Comparison(
-        env, NoisyPolicy(-0.38), draw_episodes(env, env.supertype_space.start, 64, 6)
+        env, NoisyPolicy(-0.38), draw_episodes(env, env.supertype_space.start, 64, Stream.FRESH, 6)
     )
     deviations = [over_roles(c.base_values, shares).std() for c in (comparison, unpaired)]
     assert over_roles(gains, shares).std() < 0.5 * np.hypot(*deviations)
@@ -167,7 +168,7 @@ def test_pairing_takes_most_of_the_noise_out_of_a_gain():
 def test_gains_and_discount_by_hand(discount, steps):
     """The echo environment pays -(a - 0.3)² a step: from a = 0 to a = 0.3 is worth 0.09."""
     env = ArrayEcho()
-    episodes = draw_episodes(env, env.supertype_space.start, 8, 0)
+    episodes = draw_episodes(env, env.supertype_space.start, 8, Stream.FRESH, 0)
     comparison = Comparison(env, ConstantPolicy(np.zeros(1)), episodes, discount)
     np.testing.assert_allclose(comparison.base, -0.09 * steps, rtol=1e-6)
     gains = comparison.gains(ConstantPolicy(np.array([0.3])))
@@ -177,7 +178,9 @@ def test_gains_and_discount_by_hand(discount, steps):
 def test_episodes_follow_from_their_names_and_draw_from_the_particles():
     env = ArrayEcho()
     particles = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    first, again, other = (draw_episodes(env, particles, 50, *k) for k in [(1, 2), (1, 2), (1, 3)])
+    first, again, other = (
+        draw_episodes(env, particles, 50, Stream.FRESH, *k) for k in [(1, 2), (1, 2), (1, 3)]
+    )
     np.testing.assert_array_equal(first.seeds, again.seeds)
     np.testing.assert_array_equal(first.profiles, again.profiles)
     assert not np.array_equal(first.seeds, other.seeds)
@@ -192,7 +195,7 @@ def test_a_supertype_without_agents_is_left_out():
             self.supertype_space = SupertypeSpace(parameters)
 
     env = OneSided()
-    episodes = draw_episodes(env, env.supertype_space.start, 8, 0)
+    episodes = draw_episodes(env, env.supertype_space.start, 8, Stream.FRESH, 0)
     comparison = Comparison(env, ConstantPolicy(np.zeros(1)), episodes)
     gains = comparison.gains(ConstantPolicy(np.array([0.3])))
     assert np.isnan(gains[1]).all()
@@ -240,7 +243,9 @@ def test_cheap_deviations_play_in_a_discrete_environment():
     car = ConstantPolicy(np.asarray(0))
     found = cheap_deviations(env, car, {"ride": lambda o, own: 1 - own}, has_noise=False)
     assert [d.name for d in found] == ["always 0", "always 1", "ride"]
-    comparison = Comparison(env, car, draw_episodes(env, env.supertype_space.start, 8, 0))
+    comparison = Comparison(
+        env, car, draw_episodes(env, env.supertype_space.start, 8, Stream.FRESH, 0)
+    )
     assert not comparison.gains(found[0].policy).any()
     rides = [comparison.gains(d.policy) for d in found[1:]]
     np.testing.assert_allclose(*rides)

@@ -14,6 +14,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
+from rllib_calsheq.streams import Stream
 
 SPACE = Box(-1, 1, (3,), np.float32)
 ROWS = 96
@@ -80,7 +81,7 @@ def test_full_batch_updates_equal_rllibs(training):
 def test_minibatches_are_of_equal_size_and_every_row_is_used_once_an_epoch():
     learner = build(LeanPPOLearner)
     columns = {Columns.OBS: torch.arange(ROWS).float()[:, None]}
-    learner.set_stream(1)
+    learner.set_stream(Stream.MINIBATCHES, 1)
     seen = [
         m.policy_batches["m"][Columns.OBS].ravel().tolist()
         for m in learner._minibatches("m", columns, num_epochs=3, minibatch_size=36)
@@ -94,9 +95,9 @@ def test_minibatches_are_of_equal_size_and_every_row_is_used_once_an_epoch():
 
 def test_the_stream_names_the_shuffle():
     outcomes = []
-    for stream in ((1, 2), (1, 2), (1, 3)):
+    for keys in ((1, 2), (1, 2), (1, 3)):
         learner = build(LeanPPOLearner)
-        learner.set_stream(*stream)
+        learner.set_stream(Stream.MINIBATCHES, *keys)
         learner.update(batch=batch(learner), num_epochs=2, minibatch_size=16)
         outcomes.append(torch.cat([w.ravel() for w in weights(learner).values()]))
     assert torch.equal(outcomes[0], outcomes[1])

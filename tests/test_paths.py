@@ -14,6 +14,7 @@ from rllib_calsheq.algorithm.config import map_to_shared_policy
 from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 from rllib_calsheq.rollout import ActionTransform, rollout
 from rllib_calsheq.seeding import torch_stream
+from rllib_calsheq.streams import Stream
 
 from echo_env import EchoEnv
 
@@ -99,7 +100,7 @@ def test_value_targets_and_columns_equal_rllibs_own():
     reference.module.set_state(arrays.module.get_state())
     env, array_env = MarketEnv(MARKET), ArrayMarket(MarketConfig(**MARKET))
     profiles = np.tile(array_env.supertype_space.start, (4, 1))
-    with torch_stream(1):
+    with torch_stream(Stream.ACTIONS, 1):
         block, _ = rollout(
             arrays.module[SHARED_POLICY],
             array_env,
@@ -142,8 +143,8 @@ def test_rollout_is_a_function_of_seeds_and_stream():
     env = ArrayMarket(MarketConfig(**MARKET))
     profiles = np.tile(env.supertype_space.start, (2, 1))
 
-    def run(*stream):
-        with torch_stream(*stream):
+    def run(*keys):
+        with torch_stream(Stream.ACTIONS, *keys):
             return rollout(
                 module, env, profiles, [5, 6], transform=ActionTransform(env.action_space)
             )

@@ -14,7 +14,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.learner import TwoTimescalePPOLearner
-from rllib_calsheq.seeding import MINIBATCHES
+from rllib_calsheq.streams import Stream
 
 COMPONENT_CALIBRATION = "calibration"
 
@@ -66,7 +66,7 @@ class CALSHEQ(PPO):
 
         def prepare(learner: TwoTimescalePPOLearner) -> None:
             learner.set_learning_rate(rate)
-            learner.set_stream(MINIBATCHES, table.seed, table.stage)
+            learner.set_stream(Stream.MINIBATCHES, table.seed, table.stage)
 
         self.learner_group.foreach_learner(prepare)
         self.env_runner_group.foreach_env_runner(lambda runner: runner.set_supertypes(table))

@@ -30,7 +30,8 @@ from ray.rllib.utils.metrics import (
 from rllib_calsheq.fused_mlp import fuse_mlps
 from rllib_calsheq.particles import StageReport, SupertypeTable
 from rllib_calsheq.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
-from rllib_calsheq.seeding import ACTIONS, EPISODES, stream_seed, torch_stream
+from rllib_calsheq.seeding import torch_stream
+from rllib_calsheq.streams import Stream, episode_seed
 
 #: Metric under which a runner's outcomes travel with its samples.
 STAGE_REPORTS = "stage_reports"
@@ -78,17 +79,18 @@ class _TableRunner(MultiAgentEnvRunner):
             )
         table = self._table
         particles = table.particles_of(self.worker_index or 0)
+        stream = Stream.EVALUATION_EPISODES if table.evaluation else Stream.EPISODES
         seeds = [
-            # 32 bits, which every random generator accepts as a seed.
-            stream_seed(EPISODES, table.seed, table.stage, int(b), self._round) % 2**32
-            for b in particles
+            episode_seed(stream, table.seed, table.stage, int(b), self._round) for b in particles
         ]
         return table, particles, seeds
 
-    def _action_stream(self) -> tuple[int, ...]:
+    def _action_stream(self) -> tuple[Stream, int, int, int, int]:
         """Name of the torch stream that this round's actions are drawn from."""
-        assert self._table is not None
-        return (ACTIONS, self._table.seed, self._table.stage, self.worker_index or 0, self._round)
+        table = self._table
+        assert table is not None
+        stream = Stream.EVALUATION_ACTIONS if table.evaluation else Stream.ACTIONS
+        return (stream, table.seed, table.stage, self.worker_index or 0, self._round)
 
     def _report(self, table: SupertypeTable, particles: np.ndarray, outcomes: np.ndarray) -> None:
         """Logs the outcomes (M, N + G) of a round; they leave with the metrics."""

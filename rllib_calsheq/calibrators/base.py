@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
@@ -115,6 +116,18 @@ class Calibrator(ABC):
 
     def set_learning_rate(self, rate: float) -> None:  # noqa: B027 - only RL calibrators have one
         """Sets the learning rate β^cal_m of this stage; ignored by those that have none."""
+
+    def rng(self, *keys: int, stream: Stream = Stream.CALIBRATOR) -> np.random.Generator:
+        """A generator for the current stage: of the seed, the stage and the keys alone.
+
+        All random numbers of a calibrator come from here, so that a resumed run draws the same.
+
+        Args:
+            *keys: Integers from 0 that tell apart what a stage draws for; each list of keys has
+                numbers of its own.
+            stream: What the numbers are for; the calibrators of this package have names there.
+        """
+        return stream_rng(stream, self.seed, self.stage, *keys)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened."""

@@ -22,11 +22,10 @@ from rllib_calsheq.calibrators.base import Calibrator
 from rllib_calsheq.calibrators.bayesian_config import BayesianConfig
 from rllib_calsheq.calibrators.gaussian_process import fit_model, maximise, seeded, with_age
 from rllib_calsheq.calibrators.trials import Trials
+from rllib_calsheq.streams import Stream, stream_seed
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
-#: Names of the random streams.
-DESIGN, MODEL, PROPOSAL = 0, 1, 2
 #: Samples of the posterior that the acquisition function averages over.
 NUM_SAMPLES = 64
 #: Profiles, those of the best posterior mean, that the search for the next one starts around.
@@ -92,17 +91,17 @@ class TrialCalibrator(Calibrator):
         if tried == 0:
             return self._start
         if tried < self._config.initial_trials or len(self._trials.observed()) < MIN_TRIALS:
-            seed = self._seed_of(DESIGN, 0)
+            seed = stream_seed(Stream.DESIGN, self.seed)
             sobol = torch.quasirandom.SobolEngine(self.dim, scramble=True, seed=seed)
             return sobol.draw(tried, dtype=torch.float64)[-1].numpy()
-        with seeded(self._seed_of(PROPOSAL, self.stage)):
+        with seeded(stream_seed(Stream.SEARCH, self.seed, self.stage)):
             profiles = self._tried_profiles()
             model = self._fitted_model()
             expected = self._expected_reward(model, profiles)
             low, high = self._box(profiles, expected)
             order = np.argsort(-expected, kind="stable")[:NUM_BEST]
             acquisition = self._acquisition(model, profiles, expected)
-            rng = np.random.default_rng([self.seed, self.stage, PROPOSAL])
+            rng = self.rng(stream=Stream.PROPOSAL)
             return maximise(acquisition, low, high, profiles[order], self.stage, self._config, rng)
 
     def estimate(self) -> FloatArray | None:
@@ -127,13 +126,14 @@ class TrialCalibrator(Calibrator):
         if self._model is None:
             window = self._window()
             inputs = with_age(self._trials.profiles[window], self._trials.stages[window])
-            with seeded(self._seed_of(MODEL, len(self._trials))):
+            with seeded(stream_seed(Stream.MODEL, self.seed, len(self._trials))):
                 self._model = fit_model(inputs, *self._data(window))
         return self._model
 
-    def _seed_of(self, stream: int, number: int) -> int:
-        sequence = np.random.SeedSequence([self.seed, number, stream])
-        return int(sequence.generate_state(1, np.uint64)[0] >> 33)
+    def _sampler(self, samples: int) -> SobolQMCNormalSampler:
+        """Samples of the posterior, the same ones throughout a stage."""
+        seed = stream_seed(Stream.POSTERIOR, self.seed, self.stage)
+        return SobolQMCNormalSampler(torch.Size([samples]), seed=seed)
 
     # --- what a subclass says ---------------------------------------------------------
 
@@ -213,8 +213,6 @@ class BayesianCalibrator(TrialCalibrator):
     def _acquisition(
         self, model: SingleTaskGP, profiles: FloatArray, expected: FloatArray
     ) -> AcquisitionFunction:
-        sampler = SobolQMCNormalSampler(
-            torch.Size([NUM_SAMPLES]), seed=self._seed_of(MODEL, self.stage)
-        )
+        sampler = self._sampler(NUM_SAMPLES)
         baseline = with_age(profiles, float(self.stage))
         return qLogNoisyExpectedImprovement(model, baseline, sampler, prune_baseline=True)

@@ -17,9 +17,8 @@ from botorch.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.models import SingleTaskGP
-from botorch.sampling.normal import SobolQMCNormalSampler
 
-from rllib_calsheq.calibrators.bayesian import MODEL, NUM_BEST, TrialCalibrator
+from rllib_calsheq.calibrators.bayesian import NUM_BEST, TrialCalibrator
 from rllib_calsheq.calibrators.bayesian_config import TrustRegionConfig
 from rllib_calsheq.calibrators.gaussian_process import with_age
 from rllib_calsheq.calibrators.trials import Trials
@@ -121,16 +120,11 @@ class TrustRegionCalibrator(TrialCalibrator):
         """Reward (...) of samples (..., K + 1) of the model."""
         return self._known_reward(samples[..., :-1]) + samples[..., -1]
 
-    def _sampler(self) -> SobolQMCNormalSampler:
-        return SobolQMCNormalSampler(
-            torch.Size([NUM_SAMPLES]), seed=self._seed_of(MODEL, self.stage)
-        )
-
     def _expected_reward(self, model: SingleTaskGP, profiles: FloatArray) -> FloatArray:
         # One profile a batch: samples of single profiles, without their joint covariance.
         with torch.no_grad():
             posterior = model.posterior(with_age(profiles, float(self.stage))[:, None])
-            return self._reward(self._sampler()(posterior)).mean(dim=0)[:, 0].numpy()
+            return self._reward(self._sampler(NUM_SAMPLES)(posterior)).mean(dim=0)[:, 0].numpy()
 
     def _acquisition(
         self, model: SingleTaskGP, profiles: FloatArray, expected: FloatArray
@@ -140,7 +134,7 @@ class TrustRegionCalibrator(TrialCalibrator):
         return qLogNoisyExpectedImprovement(
             model,
             with_age(profiles[order], float(self.stage)),
-            self._sampler(),
+            self._sampler(NUM_SAMPLES),
             GenericMCObjective(self._reward),
             prune_baseline=False,
             cache_root=False,

@@ -12,11 +12,10 @@ import numpy.typing as npt
 from rllib_calsheq.calibrators.base import Calibrator
 from rllib_calsheq.calibrators.cma_config import CMAConfig
 from rllib_calsheq.configuration import require
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
-#: Name of the random stream.
-PROPOSAL = 0
 #: The package's selection needs a population of some size.
 MIN_PARTICLES = 4
 #: A stage in which a smaller part of the particles reported is left out: too many of the
@@ -82,7 +81,7 @@ class CMACalibrator(Calibrator):
             "verb_log": 0,
         }
         self._strategy = cma.CMAEvolutionStrategy(self._start, self.config.initial_std, options)
-        self._rng = np.random.default_rng()
+        self._rng = stream_rng(Stream.PROPOSAL, self.seed, 0)
 
     # --- the two halves of a stage ----------------------------------------------------
 
@@ -110,7 +109,7 @@ class CMACalibrator(Calibrator):
 
     def _sample(self, stage: int) -> FloatArray:
         """The population (B, d) of a stage."""
-        self._rng = np.random.default_rng([self.seed, stage, PROPOSAL])
+        self._rng = stream_rng(Stream.PROPOSAL, self.seed, stage)
         self._candidates = self._strategy.ask()
         return np.array(self._candidates)
 

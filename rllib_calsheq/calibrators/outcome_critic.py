@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge, solve_ridge
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet, pool
 
@@ -40,9 +41,8 @@ NOISE_RIDGE = 4.0
 NOISE_RANGE = 3.0
 #: The usual noise is at least this, in scales, so that it can be divided by.
 LEAST_NOISE = 1e-3
-#: Residuals that the correction's expectations are taken over, and the seed that draws them.
+#: Residuals that the correction's expectations are taken over.
 NUM_CORRECTION_NOISE = 16
-CORRECTION_SEED = 0
 
 
 class OutcomeCritic:
@@ -154,7 +154,7 @@ class OutcomeCritic:
 
     def _fit_correction(self) -> None:
         """Ridge regression, on first-order features, of the rewards that the critic missed."""
-        rng = np.random.default_rng(CORRECTION_SEED)
+        rng = stream_rng(Stream.CORRECTION)
         expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
         first_order = self._first_order(self._recent_features)
         fit = np.nan_to_num(softened_fit(self._recent_misses, self._softness))

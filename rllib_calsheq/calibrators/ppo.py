@@ -28,11 +28,10 @@ from rllib_calsheq.calibrators.base import Calibrator
 from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic
 from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
 from rllib_calsheq.lean_learner import LeanPPOLearner
+from rllib_calsheq.streams import Stream, stream_seed
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
-#: Names of the random streams, so that no two uses share their numbers.
-WEIGHTS, PROPOSAL, IMAGINATION, START = range(4)
 #: The adaptive KL coefficient halves for as long as updates stay small, and would need as
 #: many stages to come back once they do not: it is kept above this.
 KL_COEFF_MIN = 0.05
@@ -71,7 +70,7 @@ class PPOCalibrator(Calibrator):
         self.config = config or PPOCalibratorConfig()
         spread = self.config.initial_spread
         low, high = np.clip([self.profiles - spread, self.profiles + spread], 0.0, 1.0)
-        self.profiles = self._rng(START).uniform(low, high)
+        self.profiles = self.rng(stream=Stream.START).uniform(low, high)
         self._learner = self._build_learner()
         self._critic: OutcomeCritic | None = None
         if self.config.critic == "outcomes":
@@ -92,7 +91,7 @@ class PPOCalibrator(Calibrator):
 
     def _propose(self) -> FloatArray:
         """Samples δΛ ~ π^Λ(·|Λ) for every particle and applies it."""
-        self._pending = self._sample(self.profiles, self._rng(PROPOSAL))
+        self._pending = self._sample(self.profiles, self.rng(stream=Stream.PROPOSAL))
         return self._apply(self.profiles, self._pending[Columns.ACTIONS])
 
     def _learn(
@@ -119,7 +118,7 @@ class PPOCalibrator(Calibrator):
         the profile without having to be learned.
         """
         assert self._critic is not None
-        cfg, rng = self.config, self._rng(IMAGINATION)
+        cfg, rng = self.config, self.rng(stream=Stream.IMAGINATION)
         S = min(cfg.imagined_states, self.num_particles)
         A = cfg.imagined_increments // S
         chosen = rng.permutation(self.num_particles)[:S]
@@ -174,7 +173,8 @@ class PPOCalibrator(Calibrator):
         box = gym.spaces.Box(-1.0, 1.0, (self.dim,), np.float32)
         with torch.random.fork_rng(devices=[]):
             # The CPU generator only: torch.manual_seed would reseed accelerators, too.
-            torch.default_generator.manual_seed(self._seed_of(WEIGHTS))
+            weights = stream_seed(Stream.CALIBRATOR_WEIGHTS, self.seed, self.stage)
+            torch.default_generator.manual_seed(weights)
             learner = ppo.build_learner(spaces={DEFAULT_MODULE_ID: (box, box)})
         with torch.no_grad():
             learner.module[DEFAULT_MODULE_ID].pi.log_std.fill_(float(np.log(cfg.initial_std)))
@@ -278,15 +278,7 @@ class PPOCalibrator(Calibrator):
         kl = distribution.from_logits(sampled).kl(distribution.from_logits(inputs))
         return float(kl.mean())
 
-    # --- randomness and state ---------------------------------------------------------
-
-    def _seed_of(self, stream: int) -> int:
-        """An integer seed of (seed, stage, stream)."""
-        sequence = np.random.SeedSequence([self.seed, self.stage, stream])
-        return int(sequence.generate_state(1, np.uint64)[0] >> 1)
-
-    def _rng(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.stage, stream])
+    # --- state ------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Particles, pending proposal, learner with optimizer and KL coefficient, critic."""

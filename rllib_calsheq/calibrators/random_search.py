@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from rllib_calsheq.calibrators.base import Calibrator
 from rllib_calsheq.configuration import require
+from rllib_calsheq.streams import Stream
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
 
-#: Name of the random stream.
-PROPOSAL = 0
 #: Candidates that are remembered; those with the least promise are dropped.
 MAX_CANDIDATES = 1024
 #: Variances of rewards are kept above this, so that a problem without noise divides by no 0.
@@ -88,7 +87,7 @@ class RandomSearchCalibrator(Calibrator):
     # --- the two halves of a stage ----------------------------------------------------
 
     def _propose(self) -> FloatArray:
-        rng = np.random.default_rng([self.seed, self.stage, PROPOSAL])
+        rng = self.rng(stream=Stream.PROPOSAL)
         mean, deviation = self._beliefs()
         order = np.argsort(-(mean + deviation), kind="stable")[:MAX_CANDIDATES]
         for name in ("_candidates", "_weights", "_sums", "_squares"):

@@ -33,10 +33,9 @@ from rllib_calsheq.certificates.values import Comparison, Policy, draw_episodes,
 from rllib_calsheq.configuration import require
 from rllib_calsheq.evaluation import MODULE_PATH, FrozenRun
 from rllib_calsheq.protocol import ArrayEnv
+from rllib_calsheq.streams import Stream
 from rllib_calsheq.supertypes import FloatArray
 
-#: Second entry of the keys of random streams, after the certificate's seed.
-VALIDATION, FRESH, TRAINING, SETTLING, BOOTSTRAP, SENSITIVITY, SNAPSHOTS = range(1, 8)
 #: Stands for a supertype's name where a random agent deviates.
 WHOLE = "whole"
 
@@ -118,20 +117,20 @@ class Bench:
 
     # --- what it is compared with ------------------------------------------------------
 
-    def comparison(self, use: int, episodes: int) -> Comparison:
+    def comparison(self, stream: Stream, episodes: int) -> Comparison:
         """Fresh episodes for one use of them."""
-        drawn = draw_episodes(self.env, self.profiles, episodes, self.settings.seed, use)
+        drawn = draw_episodes(self.env, self.profiles, episodes, stream, self.settings.seed)
         return Comparison(self.env, self.policy, drawn, self.settings.discount)
 
     @cached_property
     def validation(self) -> Comparison:
         """The episodes that deviations are selected on."""
-        return self.comparison(VALIDATION, self.settings.validation)
+        return self.comparison(Stream.VALIDATION, self.settings.validation)
 
     @cached_property
     def fresh(self) -> Comparison:
         """The episodes that the selected deviations are measured on."""
-        return self.comparison(FRESH, self.settings.fresh)
+        return self.comparison(Stream.FRESH, self.settings.fresh)
 
     @cached_property
     def cheap(self) -> list[NamedDeviation]:

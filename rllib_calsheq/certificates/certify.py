@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.bench import BOOTSTRAP, Bench
+from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.document import describe, part_title
 from rllib_calsheq.certificates.parts import Arrays, PartStore
 from rllib_calsheq.certificates.pool import run_parts
@@ -30,6 +30,7 @@ from rllib_calsheq.certificates.work import (
     load_computer,
     merit,
 )
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
 CERTIFICATE_FILE, PICTURE_FILE = "certificate.json", "certificate.png"
@@ -90,7 +91,7 @@ def certify(
     finals = _finals(bench, done)
     report.total += len(finals)
     measured = run_parts(finals, store, here, there, workers, report)
-    rng = np.random.default_rng([settings.seed, BOOTSTRAP])
+    rng = stream_rng(Stream.CERTIFICATE_BOOTSTRAP, settings.seed)
     counts = np.rint(bench.shares * len(bench.env.agent_supertypes)).astype(int)
     gains = select(_candidates(bench, done, measured), counts.tolist(), rng)
     certificate = describe(bench, settings, gains, done)

@@ -22,11 +22,10 @@ from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.protocol import ArrayEnv
 from rllib_calsheq.rollout import ActionTransform, RolloutBlock
 from rllib_calsheq.seeding import torch_stream
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
 Weights = dict[str, npt.NDArray]
-#: Last entries of the keys of random streams.
-TRAINING, MINIBATCHES, INITIAL_WEIGHTS, MIXTURE = 11, 12, 13, 14
 
 
 def build_learner(
@@ -37,15 +36,15 @@ def build_learner(
     Args:
         config: The run's configuration; its network and PPO settings are used.
         env: The environment.
-        weights: The policy's weights; new ones of the random stream ``keys`` when None.
-        *keys: Names the random stream.
+        weights: The policy's weights; new ones when None.
+        *keys: Of the random stream of new weights.
     """
     alone = config.copy(copy_frozen=False)
     alone.num_learners = alone.num_gpus_per_learner = 0
     alone._learner_class = LeanPPOLearner
     # With a seed of its own RLlib would draw the same weights every time.
     alone.seed = None
-    with torch_stream(*keys, INITIAL_WEIGHTS):
+    with torch_stream(Stream.DEVIATOR_WEIGHTS, *keys):
         learner: LeanPPOLearner = alone.build_learner(
             spaces={SHARED_POLICY: (env.observation_space, env.action_space)}
         )
@@ -109,7 +108,7 @@ def train_deviator(
         policy: The frozen policy of the others.
         profiles: Supertype profile (d,) or profiles (B, d) of the episodes.
         training: How much, and how fast.
-        keys: Name of the random stream.
+        keys: Of its random streams.
         supertype: Index of the supertype that deviates; a random agent (Definition 1) when None.
         weights: Weights to start from; new ones when None.
 
@@ -125,15 +124,17 @@ def train_deviator(
     deviator = ModulePolicy(module, action_transform(config, env))
     last = 0
     for m in range(1, training.iterations + 1):
-        episodes = draw_episodes(env, profiles, training.episodes, *keys, TRAINING, m)
-        roles = random_roles(env, episodes, supertype, *keys, TRAINING, m)
-        recorder = _Recorder(deviator, np.random.default_rng([*keys, MIXTURE, m]))
+        episodes = draw_episodes(
+            env, profiles, training.episodes, Stream.DEVIATOR_EPISODES, *keys, m
+        )
+        roles = random_roles(env, episodes, supertype, *keys, m)
+        recorder = _Recorder(deviator, stream_rng(Stream.DEVIATOR_ACTIONS, *keys, m))
         rewards = [
             step[np.arange(len(roles)), roles]
             for step in play_steps(env, policy, episodes, recorder, roles)
         ]
         learner.set_learning_rate(training.learning_rate * (1.0 - (m - 1) / training.iterations))
-        learner.set_stream(*keys, MINIBATCHES, m)
+        learner.set_stream(Stream.DEVIATOR_MINIBATCHES, *keys, m)
         update(learner, config, recorder.block(np.array(rewards)), m)
         measured = m * training.measurements // training.iterations
         if measured > last:
@@ -157,7 +158,7 @@ def random_roles(
     """The deviator's index in each episode, (E,): of one supertype, or α ~ U[1, n]."""
     if supertype is not None:
         return episodes.roles[supertype]
-    return np.random.default_rng([*keys, MIXTURE]).integers(
+    return stream_rng(Stream.DEVIATOR_ROLES, *keys).integers(
         len(env.agent_supertypes), size=len(episodes)
     )
 

@@ -26,12 +26,11 @@ from rllib_calsheq.certificates.values import Episodes, Policy, draw_episodes, p
 from rllib_calsheq.protocol import ArrayEnv
 from rllib_calsheq.rollout import rollout, supertype_returns
 from rllib_calsheq.seeding import torch_stream
+from rllib_calsheq.streams import Stream
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet, pool
 
 LEARNER_PATH = Path("learner_group") / "learner"
-#: Last entries of the keys of random streams.
-EPISODES, ACTIONS, MINIBATCHES = 21, 22, 23
 
 
 def settle(
@@ -52,15 +51,17 @@ def settle(
         profiles: Supertype profile (d,), or a distribution as equally likely profiles (B, d).
         first_stage: Stage of the run that the learning rates go on from.
         stages: Stages to train for, of ``num_particles`` episodes each.
-        *keys: Name of the random stream.
+        *keys: Of its random streams.
     """
     learner = build_learner(config, env, None, *keys)
     learner.restore_from_path(str((checkpoint / LEARNER_PATH).absolute()))
     module = learner.module[SHARED_POLICY].unwrapped()
     rates, _ = config.learning_rates()
     for m in range(stages):
-        episodes = draw_episodes(env, profiles, config.num_particles, *keys, EPISODES, m)
-        with torch_stream(*keys, ACTIONS, m):
+        episodes = draw_episodes(
+            env, profiles, config.num_particles, Stream.SETTLING_EPISODES, *keys, m
+        )
+        with torch_stream(Stream.SETTLING_ACTIONS, *keys, m):
             block, _ = rollout(
                 module,
                 env,
@@ -69,7 +70,7 @@ def settle(
                 transform=action_transform(config, env),
             )
         learner.set_learning_rate(rates.at(first_stage + m))
-        learner.set_stream(*keys, MINIBATCHES, m)
+        learner.set_stream(Stream.SETTLING_MINIBATCHES, *keys, m)
         update(learner, config, block, first_stage + m)
         yield get_weights(module)
 

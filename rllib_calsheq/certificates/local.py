@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.bench import SENSITIVITY, SETTLING, Bench
+from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.lag import sample_outcomes, settle
 from rllib_calsheq.certificates.sensitivity import DEFAULT_STEP, analyse, differences, in_words
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
 
@@ -41,7 +42,7 @@ def measure_sensitivity(
     else:
         index, scales = np.arange(len(known)), np.array([o.scale for o in known])
     names = [known[i].name for i in index]
-    drawn = bench.comparison(SENSITIVITY, episodes).episodes
+    drawn = bench.comparison(Stream.SENSITIVITY, episodes).episodes
     profile = bench.profiles.mean(axis=0)
 
     def sample(at: FloatArray) -> FloatArray:
@@ -50,7 +51,7 @@ def measure_sensitivity(
             first = bench.run.calibration.stage - 1
             *_, weights = settle(
                 bench.config, bench.env, bench.run.path, at, first, retrain,
-                bench.settings.seed, SETTLING,
+                bench.settings.seed,
             )  # fmt: skip
             policy = bench.module_policy(weights)
         profiles = np.tile(at, (len(drawn), 1))
@@ -58,7 +59,7 @@ def measure_sensitivity(
 
     found = analyse(
         differences(sample, space, profile, scales, step, progress),
-        np.random.default_rng([bench.settings.seed, SENSITIVITY]),
+        stream_rng(Stream.SENSITIVITY_BOOTSTRAP, bench.settings.seed),
     )
     strongest = np.abs(found.jacobian).argmax(axis=0)
     return {

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.bench import BOOTSTRAP, SNAPSHOTS, Bench
+from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.certify import default_folder
 from rllib_calsheq.certificates.deviators import Weights
 from rllib_calsheq.certificates.parts import Arrays, PartStore
@@ -34,6 +34,7 @@ from rllib_calsheq.configuration import require
 from rllib_calsheq.equilibrium.decomposition import cyclic_p_value, decompose, episode_noise
 from rllib_calsheq.equilibrium.measured import SkillCheck, check_skill, measured_transitivity
 from rllib_calsheq.evaluation import finished_stages
+from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
 TRANSITIVITY_FILE, TRANSITIVITY_PICTURE = "transitivity.json", "transitivity.png"
@@ -77,7 +78,7 @@ class SnapshotBench:
         self.weights: list[Weights] = [self.bench.weights_at(c) for c in checkpoints]
         self.policies = [self.bench.module_policy(weights) for weights in self.weights]
         self.episodes = draw_episodes(
-            self.bench.env, self.bench.profiles, episodes, settings.seed, SNAPSHOTS
+            self.bench.env, self.bench.profiles, episodes, Stream.SNAPSHOTS, settings.seed
         )
 
     def identity(self) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def measure_transitivity(
     found = run_parts(columns, store, bench.column, load, workers, report)
     values = np.stack([found[c]["value"] for c in columns], axis=1)
     gains = np.stack([found[c]["gains"] for c in columns], axis=2).transpose(1, 0, 2)
-    rng = np.random.default_rng([settings.seed, BOOTSTRAP])
+    rng = stream_rng(Stream.SNAPSHOTS_BOOTSTRAP, settings.seed)
     document = {
         **describe(values, gains, stages, epsilon, rng),
         "supertypes": settings.supertypes,

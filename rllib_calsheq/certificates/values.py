@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.protocol import ArrayEnv
+from rllib_calsheq.streams import Stream, fresh_seeds, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
-#: Last entry of the keys of random streams, one for each use of an episode's seed.
-ACTION_NOISE, ROLES, PROFILES = 1, 2, 3
 #: Episodes that are stepped at once.
 CHUNK = 256
 
@@ -77,25 +76,27 @@ def supertype_shares(env: ArrayEnv) -> FloatArray:
     return np.array(counts) / len(env.agent_supertypes)
 
 
-def draw_episodes(env: ArrayEnv, profiles: npt.ArrayLike, count: int, *keys: int) -> Episodes:
-    """Fresh episodes of the random stream named by ``keys``.
+def draw_episodes(
+    env: ArrayEnv, profiles: npt.ArrayLike, count: int, stream: Stream, *keys: int
+) -> Episodes:
+    """Fresh episodes of a random stream.
 
     Args:
         env: The environment.
         profiles: One profile (d,), or a distribution f(Λ) as equally likely profiles (B, d).
         count: E.
-        *keys: Non-negative integers.
+        stream: What they are for.
+        *keys: Its keys.
     """
-    rng = np.random.default_rng([*keys, ROLES])
+    for_seeds, for_roles, for_profiles = stream_rng(stream, *keys).spawn(3)
     choices = np.atleast_2d(np.asarray(profiles, dtype=np.float64))
-    rows = np.random.default_rng([*keys, PROFILES]).integers(len(choices), size=count)
+    rows = for_profiles.integers(len(choices), size=count)
     members = [
         np.flatnonzero([s == name for s in env.agent_supertypes])
         for name in env.supertype_space.supertypes
     ]
-    roles = [rng.choice(m, size=count) if len(m) else np.full(count, -1) for m in members]
-    seeds = np.random.default_rng([*keys]).integers(2**32, size=count)
-    return Episodes(choices[rows], seeds, np.array(roles, dtype=np.intp))
+    roles = [for_roles.choice(m, size=count) if len(m) else np.full(count, -1) for m in members]
+    return Episodes(choices[rows], fresh_seeds(for_seeds, count), np.array(roles, dtype=np.intp))
 
 
 def play(
@@ -154,7 +155,7 @@ def _action_noise(policy: Policy, seeds: npt.NDArray, n: int, steps: int) -> npt
     """Noise (E, T, n, k): each episode's own, whichever episodes are played beside it."""
     return np.stack(
         [
-            policy.draw_noise(np.random.default_rng([int(seed), ACTION_NOISE]), (steps, n))
+            policy.draw_noise(stream_rng(Stream.ACTION_NOISE, int(seed)), (steps, n))
             for seed in seeds
         ]
     )

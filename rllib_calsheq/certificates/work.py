@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rllib_calsheq.certificates.bench import SETTLING, TRAINING, Bench
+from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.deviators import Training, train_deviator
 from rllib_calsheq.certificates.lag import sample_outcomes, settle
 from rllib_calsheq.certificates.parts import Arrays, PartStore
@@ -127,8 +127,7 @@ def _deviator(bench: Bench, part: Part) -> Arrays:
         measurements=settings.measurements,
     )
     warm = part.start == FROM_SHARED
-    keys = (settings.seed, TRAINING, part.seed + 1, 2 if warm else 1, (part.target or 0) + 1,
-            1 if part.target is None else 2)  # fmt: skip
+    keys = (settings.seed, part.seed, int(warm), 0 if part.target is None else part.target + 1)
     episodes, means, errors = [0], [0.0], [0.0]
     best, kept = -np.inf, {}
     if not warm:
@@ -159,7 +158,7 @@ def _settle(bench: Bench) -> Arrays:
     found = {"before": sample_outcomes(bench.env, bench.policy, episodes)}
     for m, weights in enumerate(
         settle(bench.config, bench.env, bench.run.path, bench.profiles, first, stages,
-               settings.seed, SETTLING), start=1,
+               settings.seed), start=1,
     ):  # fmt: skip
         for name, when in (("halfway", -(-stages // 2)), ("after", stages)):
             if m == when:

@@ -36,7 +36,7 @@ def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, An
     Returns:
         The evaluation; see `rllib_calsheq.evaluation.evaluate`.
     """
-    from rllib_calsheq.evaluation import EVALUATION_SEED_OFFSET, FrozenRun, evaluate
+    from rllib_calsheq.evaluation import FrozenRun, evaluate
 
     history = read_history(trial)
     seconds = dict(zip(history["training_iteration"], history["time_total_s"], strict=True))
@@ -45,7 +45,7 @@ def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, An
     recovery = []
     for stage, checkpoint in sorted(by_stage.items()):
         run = FrozenRun(checkpoint)
-        seed = int(run.config.seed or 0) + EVALUATION_SEED_OFFSET
+        seed = int(run.config.seed or 0)
         found = run.measure(run.calibration.calibrated_profile(), episodes, seed)
         recovery.append(
             {
