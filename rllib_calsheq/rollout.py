@@ -136,20 +136,23 @@ def rollout(
     was_training = module.training
     module.eval()
     forward = module._forward_exploration if explore else module._forward_inference
-    with torch.no_grad():
-        for t in range(T):
-            all_observations[t] = observations
-            flat = torch.from_numpy(all_observations[t].reshape(E * n, -1)).to(device)
-            out = forward({Columns.OBS: flat})[Columns.ACTION_DIST_INPUTS]
-            dist = distribution.from_logits(out)
-            sampled = dist.sample() if explore else dist.to_deterministic().sample()
-            inputs.append(out)
-            actions.append(sampled)
-            chosen = transform(sampled.cpu().numpy().reshape(E, n, *sampled.shape[1:]))
-            observations, rewards[t] = env.step(chosen)
-        all_inputs, all_actions = torch.stack(inputs), torch.stack(actions)
-        logp = module.get_exploration_action_dist_cls().from_logits(all_inputs).logp(all_actions)
-    module.train(was_training)
+    try:
+        with torch.no_grad():
+            for t in range(T):
+                all_observations[t] = observations
+                flat = torch.from_numpy(all_observations[t].reshape(E * n, -1)).to(device)
+                out = forward({Columns.OBS: flat})[Columns.ACTION_DIST_INPUTS]
+                dist = distribution.from_logits(out)
+                sampled = dist.sample() if explore else dist.to_deterministic().sample()
+                inputs.append(out)
+                actions.append(sampled)
+                chosen = transform(sampled.cpu().numpy().reshape(E, n, *sampled.shape[1:]))
+                observations, rewards[t] = env.step(chosen)
+            all_inputs, all_actions = torch.stack(inputs), torch.stack(actions)
+            exploration = module.get_exploration_action_dist_cls()
+            logp = exploration.from_logits(all_inputs).logp(all_actions)
+    finally:
+        module.train(was_training)
     block = RolloutBlock(
         observations=all_observations,
         actions=all_actions.cpu().numpy().reshape(T, E, n, *all_actions.shape[2:]),

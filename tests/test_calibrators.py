@@ -297,3 +297,13 @@ class TestConfiguration:
     def test_fixed_has_no_fields(self):
         with pytest.raises(ValueError, match="no fields"):
             make({"name": "fixed"}, max_increment=0.1)
+
+
+@pytest.mark.parametrize("variant", ["paper", "outcomes"])
+def test_what_the_learner_has_logged_does_not_grow_with_the_stages(variant):
+    calibrator = make(VARIANTS[variant])
+    sizes = []
+    for _ in range(50):
+        play(calibrator, 1)
+        sizes.append(len(pickle.dumps(calibrator._learner.metrics.get_state())))
+    assert max(sizes) == sizes[0]

@@ -82,6 +82,51 @@ class TestOutcomeCritic:
         reward = critic.expected_reward(profiles, 4, np.random.default_rng(1))
         np.testing.assert_allclose(reward, 0.5, atol=0.01)
 
+    @pytest.mark.parametrize("happens", [0.1, 0.5])
+    def test_an_outcome_that_did_not_happen_is_not_taken_for_on_target(self, happens):
+        """Outcomes that miss by 4 scales wherever they happen, which is not everywhere."""
+        targets = parameter_targets(np.array([0.5, 0.5]))
+        critic = OutcomeCritic(targets, dim=1, memory=20.0, ridge=1.0, correct=False)
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            profiles = rng.random((64, 1))
+            outcomes = np.tile([-3.5, 0.5], (64, 1))
+            outcomes[rng.random(64) > happens, 0] = np.nan
+            critic.update(profiles, outcomes)
+        profiles = np.linspace(0.0, 1.0, 11)[:, None]
+        missed, _ = critic._split(critic._outcomes.predict(critic._features(profiles)))
+        np.testing.assert_allclose(missed, np.tile([-4.0, 0.0], (11, 1)), atol=0.2)
+        reward = critic.expected_reward(profiles, 16, rng).mean()
+        assert reward == pytest.approx(0.5 * happens / 5.0 + 0.5, abs=0.02)
+
+    def test_the_noise_is_that_of_the_episodes_in_which_an_outcome_happened(self):
+        """±0.5 round the target in one episode of ten: r = 1 / 1.5 where it happens."""
+        targets = parameter_targets(np.array([0.5]))
+        critic = OutcomeCritic(targets, dim=1, memory=1e6, ridge=1e-3, correct=False)
+        rng = np.random.default_rng(0)
+        profiles = rng.random((4000, 1))
+        outcomes = 0.5 + rng.choice([-0.5, 0.5], profiles.shape)
+        outcomes[rng.random(4000) > 0.1] = np.nan
+        critic.update(profiles, outcomes)
+        reward = critic.expected_reward(np.array([[0.5]]), 256, rng)
+        assert reward == pytest.approx([0.1 / 1.5], abs=0.01)
+
+    def test_a_saved_critic_with_missing_outcomes_goes_on_as_it_was(self):
+        targets = parameter_targets(np.array([0.5, 0.2]))
+        rng = np.random.default_rng(0)
+        batches = []
+        for _ in range(3):
+            profiles = rng.random((40, 2))
+            batches.append((profiles, np.where(rng.random((40, 2)) < 0.3, np.nan, profiles)))
+        one, other = (OutcomeCritic(targets, dim=2, memory=5.0, ridge=1.0) for _ in range(2))
+        for batch in batches[:2]:
+            one.update(*batch)
+        other.load_state_dict(one.state_dict())
+        for critic in (one, other):
+            critic.update(*batches[2])
+        rewards = [c.expected_reward(profiles, 8, np.random.default_rng(1)) for c in (one, other)]
+        np.testing.assert_array_equal(*rewards)
+
     def test_far_targets_soften_the_reward_and_less_so_with_every_stage(self):
         """Targets 0 and 4, outcomes around 0: scales are 4 times as wide and the loss is curved."""
         targets = parameter_targets(np.array([0.0, 4.0]))
@@ -127,4 +172,4 @@ class TestOutcomeCritic:
     def test_many_parameters_use_no_products(self):
         targets = parameter_targets(np.full(100, 0.5))
         critic = OutcomeCritic(targets, dim=100, memory=20.0, ridge=1.0)
-        assert critic._outcomes.gram.shape == (201, 201)
+        assert critic._outcomes.grams.shape == (1, 201, 201)

@@ -157,6 +157,26 @@ def test_rollout_is_a_function_of_seeds_and_stream():
     assert not np.array_equal(first.actions, run(8)[0].actions)
 
 
+def test_an_environment_that_raises_leaves_the_module_in_training_mode():
+    module = learner("arrays").module[SHARED_POLICY].unwrapped()
+    env = ArrayMarket(MarketConfig(**MARKET))
+
+    def fail(actions):
+        raise RuntimeError("the market is closed")
+
+    env.step = fail
+    module.train()
+    with pytest.raises(RuntimeError, match="closed"):
+        rollout(
+            module,
+            env,
+            env.supertype_space.start[None],
+            [1],
+            transform=ActionTransform(env.action_space),
+        )
+    assert all(part.training for part in module.modules())
+
+
 @pytest.mark.parametrize(
     ("low", "high", "sampled", "expected"),
     [

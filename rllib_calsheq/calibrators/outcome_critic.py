@@ -49,7 +49,9 @@ class OutcomeCritic:
     """Recency-weighted model of the targets' outcomes given the profile.
 
     Everything is in units of a miss: y_k = (f_k − f*_k) / s_k. An outcome that may not
-    happen (NaN) is a second regression, of the probability that it does.
+    happen (NaN) is a second regression, of the probability that it does. Where it does not, it
+    scores 0, so that E[r_k] = P(it happens) · E[r_k | it happens]; the second factor, miss and
+    noise, is learned from the episodes in which it happened alone.
 
     Args:
         targets: The K targets.
@@ -99,7 +101,9 @@ class OutcomeCritic:
         self._recent_profiles: FloatArray = np.zeros((0, dim))
         self._recent_features: FloatArray = np.zeros((0, size))
         self._recent_misses: FloatArray = np.zeros((0, K))
+        #: Residuals (R, K), those of outcomes that happened first, and how many these are (K,).
         self._residuals: FloatArray = np.zeros((0, K))
+        self._num_residuals: npt.NDArray[np.intp] = np.zeros(K, dtype=np.intp)
         self._softening_stages = softening_stages
         #: Stages so far, and the factor on all scales: numbers, as arrays like the rest.
         self._stages: npt.NDArray = np.zeros(())
@@ -123,23 +127,19 @@ class OutcomeCritic:
         happened = np.isfinite(signed)
         features = self._features(profiles)
         expected, _ = self._split(self._outcomes.predict(features))
-        # A missing outcome says nothing about its value: what was expected stands in for it.
-        signed = np.where(happened, signed, expected)
+        missing = np.where(happened, signed, np.nan)
         error = (signed - expected)[happened]
 
-        self._outcomes.update(features, np.concatenate([signed, happened], axis=1))
+        self._outcomes.update(features, np.concatenate([missing, happened], axis=1))
         if self._noise is not None:
             mean, _ = self._split(self._outcomes.predict(features))
-            first_order = self._first_order(features)
-            expected = self._noise.predict(first_order)
-            self._noise.update(first_order, np.where(happened, np.abs(signed - mean), expected))
+            self._noise.update(self._first_order(features), np.abs(missing - mean))
 
-        missing = np.where(happened, signed, np.nan)
         self._recent_profiles = _append(self._recent_profiles, profiles)
         self._recent_features = _append(self._recent_features, features)
         self._recent_misses = _append(self._recent_misses, missing)
         self._softness = self._softness_after(missing)
-        self._residuals = self._find_residuals()
+        self._find_residuals()
         if self._correct:
             self._fit_correction()
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
@@ -186,7 +186,9 @@ class OutcomeCritic:
         mean, happens = self._split(self._outcomes.predict(features))
         noise_scale = self._noise_scale(features)
         residuals = self._residuals
-        drawn = rng.integers(len(residuals), size=(num_noise, residuals.shape[1]))
+        # Of an outcome that never happened, the first: 0.
+        last = np.maximum(self._num_residuals, 1)
+        drawn = rng.integers(last, size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
         fit = np.zeros_like(mean)
         softness = np.float32(self._softness)
@@ -225,7 +227,7 @@ class OutcomeCritic:
         for name in self._STATE:
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
         self._recent_features = self._features(self._recent_profiles)
-        self._residuals = self._find_residuals()
+        self._find_residuals()
 
     _STATE = ("recent_profiles", "recent_misses", "softness", "stages", "correction")
 
@@ -251,17 +253,20 @@ class OutcomeCritic:
         """The constant and the first-order ones (M, 1 + d) of features (M, p)."""
         return features[:, : 1 + self._dim]
 
-    def _find_residuals(self) -> FloatArray:
-        """Residuals (R, K) of the recent episodes in units of the noise at their profiles.
-
-        0 where the outcome did not happen.
-        """
+    def _find_residuals(self) -> None:
+        """Finds the residuals of the recent episodes in units of the noise at their profiles."""
         features = self._recent_features
         if self._noise is not None and len(features):
             levels = self._noise.predict(self._first_order(features)).mean(axis=0)
             self._usual_noise = np.maximum(levels, LEAST_NOISE)
         mean, _ = self._split(self._outcomes.predict(features))
-        return np.nan_to_num((self._recent_misses - mean) / self._noise_scale(features))
+        residuals = (self._recent_misses - mean) / self._noise_scale(features)
+        happened = ~np.isnan(residuals)
+        self._num_residuals = happened.sum(axis=0)
+        if not happened.all():
+            order = np.argsort(~happened, axis=0, kind="stable")
+            residuals = np.nan_to_num(np.take_along_axis(residuals, order, axis=0))
+        self._residuals = residuals
 
     def _noise_scale(self, features: npt.NDArray) -> npt.NDArray:
         """Mean absolute residual at a profile, (M, K); (1, K) of ones if it is the same for all."""

@@ -234,6 +234,9 @@ class PPOCalibrator(Calibrator):
             _no_metrics_reduce=True,
         )
         metrics = self._learner.metrics
+        logged = {n: _number(metrics.peek((DEFAULT_MODULE_ID, k))) for k, n in LOGGED.items()}
+        # Where nothing reduces them, they would grow by some numbers in every stage.
+        metrics.reset()
         log_std = self._module.pi.log_std
         with torch.no_grad():
             coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
@@ -247,7 +250,7 @@ class PPOCalibrator(Calibrator):
             "kl_coefficient": self._learner.get_kl_coefficients()[DEFAULT_MODULE_ID],
             "std": std,
             "step_halvings": float(halvings),
-            **{n: _number(metrics.peek((DEFAULT_MODULE_ID, key))) for key, n in LOGGED.items()},
+            **logged,
         }
 
     def _shorten(
