@@ -24,6 +24,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_calsheq.all_learners import sum_over_learners, weighted_mean_over_learners
 from rllib_calsheq.fused_mlp import fuse_mlps
 from rllib_calsheq.learner import TwoTimescalePPOLearner
 from rllib_calsheq.ppo_gradient import PPOTerms, has_closed_form, ppo_gradient
@@ -81,7 +82,8 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
     """`TwoTimescalePPOLearner` for one feed-forward module.
 
     Several learners take the mean of their gradients in one message a minibatch, and the mean
-    of their KL divergences, so that their weights and KL coefficients stay the same.
+    of their KL divergences, so that their weights and KL coefficients stay the same. Each weighs
+    as much as it has rows.
     """
 
     def build(self) -> None:
@@ -115,6 +117,7 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         batch = self._make_batch_if_necessary(training_data=training_data)
         ((module_id, columns),) = batch.policy_batches.items()
         self._rows_trained = 0
+        self._weight = self._share_of_rows(training_data)
         self.module[module_id].train()
         return self._minibatches(
             module_id, dict(columns), num_epochs, minibatch_size, num_total_minibatches
@@ -173,7 +176,7 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         gradients = {name: p.grad for name, p in self._params.items()}
         found = [g for g in gradients.values() if g is not None]
         if self._is_one_of_several:
-            self._average(found)
+            weighted_mean_over_learners(found, self._weight)
         plain = config.grad_clip is None and bool(
             torch.isfinite(torch.nn.utils.get_total_norm(found))
         )
@@ -227,23 +230,23 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
         gradients = ppo_gradient(terms, rows, logits.detach(), values.detach())
         torch.autograd.backward([logits, values], list(gradients))
 
+    def _share_of_rows(self, training_data: TrainingData) -> float:
+        """This learner's part of all learners' rows."""
+        if not self._is_one_of_several:
+            return 1.0
+        rows = sum(len(episode) for episode in training_data.episodes or [])
+        (total,) = sum_over_learners([rows], self.device)
+        return rows / max(total, 1.0)
+
     @property
     def _is_one_of_several(self) -> bool:
         return bool(self.config.num_learners and self.config.num_learners > 1)
-
-    def _average(self, tensors: list[torch.Tensor]) -> None:
-        """Replaces tensors by their mean over all learners, in one message."""
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        torch.distributed.all_reduce(flat)
-        flat /= torch.distributed.get_world_size()
-        for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
 
     def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
         """RLlib's rule, on the mean divergence of all learners."""
         if self._is_one_of_several:
             mean = torch.tensor([float(kl_loss)], device=self.device)
-            self._average([mean])
+            weighted_mean_over_learners([mean], self._weight)
             kl_loss = float(mean)
         super()._update_module_kl_coeff(module_id=module_id, config=config, kl_loss=kl_loss)
 

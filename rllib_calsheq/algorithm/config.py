@@ -14,7 +14,7 @@ from ray.tune.result import TRIAL_INFO
 from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
 from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, resolve_env
-from rllib_calsheq.algorithm.validation import check_array_path, check_fields
+from rllib_calsheq.algorithm.validation import check_array_path, check_episode_path, check_fields
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
 from rllib_calsheq.configuration import from_mapping, require, unknown_key_message
@@ -265,6 +265,7 @@ class CALSHEQConfig(PPOConfig):
             gamma=self.gamma,
             lambda_=self.lambda_,
             device=device,
+            one_of_several=bool(self.num_learners and self.num_learners > 1),
         )
         return LearnerConnectorPipeline(
             connectors=[connector],
@@ -289,6 +290,8 @@ class CALSHEQConfig(PPOConfig):
         self.target_set()
         if self.uses_arrays:
             check_array_path(self, problem)
+        else:
+            check_episode_path(self)
         self._derive(problem)
         super().validate()
 
