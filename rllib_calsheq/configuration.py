@@ -45,3 +45,19 @@ def require(condition: bool, what: str, given: Any, allowed: str) -> None:
     """Raises a ValueError that says what was given and what is allowed."""
     if not condition:
         raise ValueError(f"{what} is {given!r}; allowed: {allowed}")
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``: mappings in mappings key by key, all else replaced as a whole.
+
+    So ``{a: {x: 1, y: 2}}`` with ``{a: {y: 3}}`` is ``{a: {x: 1, y: 3}}``, and None in the place
+    of a mapping takes it away.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = base.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rllib_calsheq.files import replacing
 from rllib_calsheq.runs import read_history
 
 PREFIX = "calibration/"
@@ -46,7 +47,8 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
         if figure is None:
             continue
         path = target_folder / f"{name}.png"
-        figure.savefig(path, dpi=110)
+        with replacing(path) as unfinished:
+            figure.savefig(unfinished, dpi=110)
         drawn.append(path)
     return drawn
 

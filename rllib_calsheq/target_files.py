@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from rllib_calsheq.configuration import require, unknown_key_message
+from rllib_calsheq.files import write_text
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ class TargetFile:
         return cls(**{"targets": {}, **given})
 
     def to_mapping(self) -> dict[str, Any]:
-        """What the YAML file holds, empty fields left out."""
-        return {k: v for k, v in asdict(self).items() if v not in (None, {})}
+        """What the YAML file holds; empty fields are left out, but for the targets themselves."""
+        given = {k: v for k, v in asdict(self).items() if v not in (None, {})}
+        return {"targets": {}, **given}
 
     def save(self, path: str | Path, header: str = "") -> None:
         """Writes the file; lines of ``header`` become comments at its top."""
@@ -77,7 +79,22 @@ class TargetFile:
         text = yaml.safe_dump(
             self.to_mapping(), sort_keys=False, default_flow_style=None, width=100
         )
-        Path(path).write_text(comment + text, encoding="utf-8")
+        write_text(path, comment + text)
+
+
+def inline_targets(targets: Any, folder: Path | None = None) -> Any:
+    """A configuration's ``targets`` with the content of a file in the place of its path.
+
+    Args:
+        targets: Path of a target file, its content, or ``{grid_search: [...]}`` of these.
+        folder: Where a relative path is looked for first; the working directory is next.
+
+    Raises:
+        ValueError: As `TargetFile.load`.
+    """
+    if isinstance(targets, Mapping) and set(targets) == {"grid_search"}:
+        return {"grid_search": [inline_targets(t, folder) for t in targets["grid_search"]]}
+    return TargetFile.load(targets, folder).to_mapping()
 
 
 def _read_yaml(path: Path, folder: Path | None) -> Any:

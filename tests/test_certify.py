@@ -13,14 +13,14 @@ import pytest
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.certificates import work
 from rllib_calsheq.certificates.bench import Bench
-from rllib_calsheq.certificates.certify import CERTIFICATE_FILE, certify, default_folder
+from rllib_calsheq.certificates.certify import certify, default_folder
 from rllib_calsheq.certificates.deviators import (
     Training,
     build_learner,
     get_weights,
     train_deviator,
 )
-from rllib_calsheq.certificates.parts import PartStore, fingerprint
+from rllib_calsheq.certificates.parts import PartStore
 from rllib_calsheq.certificates.pictures import draw_certificate
 from rllib_calsheq.certificates.settings import CertificateSettings
 from rllib_calsheq.certificates.values import Comparison, draw_episodes, over_roles
@@ -93,7 +93,7 @@ def test_a_certificate_of_a_discrete_environment_with_two_supertypes(subway, tmp
     ]  # fmt: skip
     assert "lower bound" in found["statement"]
     assert "at the calibrated profile" in found["statement"]
-    assert json.loads((tmp_path / CERTIFICATE_FILE).read_text()) == found
+    assert json.loads((tmp_path / found["file"]).read_text()) == found
     assert len(lines) == int(lines[-1].partition("/")[0])
     picture = draw_certificate(found, tmp_path / "page.png")
     assert picture.stat().st_size > 20_000
@@ -263,7 +263,35 @@ def test_parts_of_other_settings_are_left_alone(tmp_path):
     assert store.load("other") is None
     assert PartStore(tmp_path, {"a": 2}).load("part") is None
     assert PartStore(tmp_path, {"a": 1}).load("part") is not None
-    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_certificates_of_other_seeds_discounts_and_budgets_leave_each_other_alone(echo, tmp_path):
+    tiny = replace(SMALL, seeds=1, budget=16, measurements=1, settling=0)
+    asked = [
+        tiny,
+        replace(tiny, seeds=2),
+        replace(tiny, seed=1),
+        replace(tiny, discount=0.9),
+        replace(tiny, budget=32),
+        replace(tiny, env_config={"num_agents": 3}),
+    ]
+    found = [certify(echo, settings, tmp_path) for settings in asked]
+    files = list(tmp_path.glob("*.json"))
+    assert len(files) == len(asked)
+    for certificate in found:
+        assert json.loads((tmp_path / certificate["file"]).read_text()) == certificate
+    assert "_discount=0.9_" in found[3]["file"]
+    # The same question again has the same answer at the same place.
+    assert certify(echo, tiny, tmp_path)["file"] == found[0]["file"]
+    assert len(list(tmp_path.glob("*.json"))) == len(asked)
+
+
+def test_a_folder_of_many_differences_has_a_name_that_a_file_system_takes(tmp_path):
+    start = {f"supertype_1.connection_{k}": 0.123 for k in range(1, 21)}
+    folder = default_folder(
+        tmp_path / "checkpoint_000003", replace(SMALL, env_config={"supertypes": start})
+    )
+    folder.mkdir(parents=True)
 
 
 def test_certificates_of_different_questions_have_folders_of_their_own(tmp_path):
@@ -288,7 +316,7 @@ def test_the_command_prints_json_or_tables_and_keeps_its_files(subway, tmp_path,
     said = capsys.readouterr()
     found = json.loads(said.out)
     assert "deviator of suburbs" in said.err
-    assert (tmp_path / "certificate.png").is_file()
+    assert (tmp_path / found["file"]).with_suffix(".png").is_file()
     assert calsheq.main(words) == 0
     said = capsys.readouterr().out
     assert "was stored" in said

@@ -80,8 +80,11 @@ def test_the_command_says_what_the_targets_of_a_run_pin_down(tmp_path, capsys):
     pinned = {name: row["pinned"] for name, row in found["parameters"].items()}
     assert pinned == pytest.approx({"only.a": 1.0, "only.b": 0.0, "only.c": 1.0})
     folder = tmp_path / "certificate" / "checkpoint_000000"
-    assert json.loads((folder / "sensitivity.json").read_text()) == found
+    (file,) = folder.glob("sensitivity_*.json")
+    assert json.loads(file.read_text()) == found
     assert calsheq.main([*words, "--retrain", "1"]) == 0
     assert "Mostly pinned down by themselves: only.a, only.c." in capsys.readouterr().out
+    assert json.loads(file.read_text()) == found
+    assert len(list(folder.glob("sensitivity_*retrain=1_*.json"))) == 1
     assert calsheq.main([*words, "--step", "0"]) == 2
     assert "--step is 0.0" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.certificates.pictures import draw_transitivity
 from rllib_calsheq.certificates.settings import CertificateSettings
 from rllib_calsheq.certificates.snapshots import (
-    TRANSITIVITY_FILE,
     choose_snapshots,
     describe,
     measure_transitivity,
@@ -68,7 +67,7 @@ def test_where_nobody_matters_to_others_all_gains_are_transitive(run, tmp_path):
         assert candidate["verdict"] == "holds"
     assert "extended transitivity holds" in found["statement"]
     assert len(lines) == 3
-    assert json.loads((tmp_path / TRANSITIVITY_FILE).read_text()) == found
+    assert json.loads((tmp_path / found["file"]).read_text()) == found
 
 
 def test_columns_are_kept_and_other_processes_find_the_same(run, tmp_path):
@@ -128,9 +127,11 @@ def test_the_command_prints_a_table_or_json_and_draws(run, tmp_path, capsys):
     assert calsheq.main(words) == 0
     said = capsys.readouterr().out
     assert "1 → 4" in said
-    assert (tmp_path / "transitivity.png").stat().st_size > 20_000
+    (picture,) = tmp_path.glob("transitivity_*.png")
+    assert picture.stat().st_size > 20_000
     assert calsheq.main([*words, "--json", "--snapshots", "2"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert len(list(tmp_path.glob("transitivity_*.json"))) == 2
     assert found["stages"] == [1, 8]
     # One statement of many episodes, and a matrix too large for numbers in its cells.
     found["stages"] = list(range(20))

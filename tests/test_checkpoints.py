@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
+from rllib_calsheq.evaluation import evaluate
 
 from echo_env import EchoEnv
 
@@ -89,3 +90,32 @@ def test_rates_in_the_optimizers_are_those_of_the_schedules():
         assert found["lr_shared"] == pytest.approx(shared.at(stage))
         assert found["lr"] == pytest.approx(cal.at(stage))
     algorithm.stop()
+
+
+@pytest.mark.parametrize("fate", ["edited", "deleted"])
+def test_a_checkpoint_owns_its_targets(tmp_path, monkeypatch, fate):
+    """What it is judged against is what it learned, wherever and whenever that is."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    file = home / "targets.yaml"
+    file.write_text("targets: {only.a: 0.9}\nceiling: 0.8\n", encoding="utf-8")
+    monkeypatch.chdir(home)
+    config = CALSHEQConfig().environment(EchoEnv).training(minibatch_size=8)
+    algorithm = config.calibration(targets="targets.yaml", num_particles=4).build_algo()
+    algorithm.train()
+    path = algorithm.save_to_path(str(tmp_path / "checkpoint"))
+    algorithm.stop()
+    if fate == "edited":
+        file.write_text("targets: {only.b: 0.1}\n", encoding="utf-8")
+    else:
+        file.unlink()
+    monkeypatch.chdir(elsewhere)
+    found = evaluate(path, episodes=4)
+    assert [(o["name"], o["target"]) for o in found["outcomes"]] == [("only.a", 0.9)]
+    assert found["ceiling"] == 0.8
+    again = CALSHEQ.from_checkpoint(path)
+    assert again.train()["calibration"]["stage"] == 2
+    again.stop()
+    # The configuration is the user's own: built again, it reads its file again.
+    assert config.targets == "targets.yaml"

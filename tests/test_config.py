@@ -5,6 +5,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
+from rllib_calsheq.configuration import merge
 
 from echo_env import EchoEnv
 
@@ -122,3 +123,39 @@ def test_the_target_files_environment_is_the_default_and_the_users_wins():
     assert validate(env=env, targets=targets).problem().num_agents == 7
     config = validate(env=env, targets=targets, env_config={"num_merchants": 3})
     assert config.problem().num_agents == 3
+
+
+def test_one_start_value_of_ones_own_keeps_the_others_of_the_target_file():
+    names = [f"supertype_1.connection_{k}" for k in range(1, 6)]
+    start = {name: 0.1 + 0.1 * k for k, name in enumerate(names)}
+    targets = {
+        "targets": {"supertype_1.share": 0.2},
+        "env_config": {"num_merchants": 3, "supertypes": start},
+    }
+    config = validate(
+        env="rllib_calsheq.envs.MarketEnv",
+        targets=targets,
+        env_config={"supertypes": {names[0]: 0.9}},
+    )
+    space = config.problem().space
+    found = dict(zip(space.names, space.start, strict=True))
+    assert {name: found[name] for name in names} == pytest.approx({**start, names[0]: 0.9})
+
+
+def test_null_takes_a_mapping_of_the_target_file_away():
+    targets = {
+        "targets": {"supertype_1.share": 0.2},
+        "env_config": {"supertypes": {"supertype_1.connection_1": 0.1}},
+    }
+    env = "rllib_calsheq.envs.MarketEnv"
+    config = validate(env=env, targets=targets, env_config={"supertypes": None})
+    assert config.problem().space.start[0] == 0.5
+
+
+def test_merging_goes_key_by_key_and_leaves_both_as_they_were():
+    base, changes = {"a": {"x": 1, "y": [2]}, "b": 3}, {"a": {"y": [4]}, "c": {"z": 5}}
+    assert merge(base, changes) == {"a": {"x": 1, "y": [4]}, "b": 3, "c": {"z": 5}}
+    assert (base, changes) == (
+        {"a": {"x": 1, "y": [2]}, "b": 3},
+        {"a": {"y": [4]}, "c": {"z": 5}},
+    )

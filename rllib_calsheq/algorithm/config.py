@@ -17,10 +17,10 @@ from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, re
 from rllib_calsheq.algorithm.validation import check_array_path, check_episode_path, check_fields
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.configuration import from_mapping, require, unknown_key_message
+from rllib_calsheq.configuration import from_mapping, merge, require, unknown_key_message
 from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
-from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.target_files import TargetFile, inline_targets
 from rllib_calsheq.targets import TargetSet
 from rllib_calsheq.timescales import LearningRate, check_assumption_2
 
@@ -179,8 +179,8 @@ class CALSHEQConfig(PPOConfig):
         return {key: value for key, value in self.calibrator.items() if key != "name"}
 
     def effective_env_config(self) -> dict[str, Any]:
-        """The environment's configuration: the target file's, overridden by the user's own."""
-        return {**self.target_file().env_config, **self.env_config}
+        """The environment's configuration: the target file's, with the user's own merged in."""
+        return merge(self.target_file().env_config, self.env_config)
 
     def problem(self) -> CalibrationProblem:
         """The calibration problem, read off one instance of the environment."""
@@ -284,6 +284,9 @@ class CALSHEQConfig(PPOConfig):
         check_fields(self)
         check_assumption_2(*self.learning_rates(), on_break=self.assumption_2)
         self.env = resolve_env(self.env) if self.env is not None else None
+        if self.targets is not None:
+            # A checkpoint holds this configuration: it owns its targets, wherever the file goes.
+            self.targets = inline_targets(self.targets)
         self.env_config = self.effective_env_config()
         self._problem = None
         problem = self.problem()

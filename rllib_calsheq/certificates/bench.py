@@ -30,7 +30,7 @@ from rllib_calsheq.certificates.deviators import (
 from rllib_calsheq.certificates.policies import ModulePolicy, check_action_space
 from rllib_calsheq.certificates.settings import CertificateSettings
 from rllib_calsheq.certificates.values import Comparison, Policy, draw_episodes, supertype_shares
-from rllib_calsheq.configuration import require
+from rllib_calsheq.configuration import merge, require
 from rllib_calsheq.evaluation import MODULE_PATH, FrozenRun
 from rllib_calsheq.protocol import ArrayEnv
 from rllib_calsheq.streams import Stream
@@ -61,7 +61,7 @@ class Bench:
                 "enough episodes: give its class an array_form() (rllib_calsheq.protocol.ArrayEnv)"
             )
         own = self.config.env.array_form(self.config.env_config)
-        self.env_config = {**self.config.env_config, **settings.env_config}
+        self.env_config = merge(self.config.env_config, settings.env_config)
         self.env: ArrayEnv = self.config.env.array_form(self.env_config)
         check_action_space(self.env.action_space)
         _check_same_game(own, self.env, self.run.targets.outcome_names)

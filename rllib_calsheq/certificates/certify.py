@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +13,7 @@ import numpy as np
 
 from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.document import describe, part_title
-from rllib_calsheq.certificates.parts import Arrays, PartStore
+from rllib_calsheq.certificates.parts import Arrays, PartStore, document_name
 from rllib_calsheq.certificates.pool import run_parts
 from rllib_calsheq.certificates.selection import Candidate, select
 from rllib_calsheq.certificates.settings import CertificateSettings
@@ -30,22 +29,27 @@ from rllib_calsheq.certificates.work import (
     load_computer,
     merit,
 )
+from rllib_calsheq.files import write_json
 from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
-CERTIFICATE_FILE, PICTURE_FILE = "certificate.json", "certificate.png"
+#: Longest name of a certificate's folder.
+MAX_NAME_LENGTH = 100
 Progress = Callable[[str], None]
 
 
 def default_folder(checkpoint: Path, settings: CertificateSettings) -> Path:
-    """Where a certificate goes: beside the checkpoint, named after it and what is different."""
+    """Where a certificate goes: beside the checkpoint, named after it and what is different.
+
+    Certificates of other seeds, budgets and the like share it: their files have names of their own.
+    """
     marks = [checkpoint.name]
     if settings.supertypes != "profile":
         marks.append(settings.supertypes)
     marks += [f"{k}={v}" for k, v in {**settings.env_config, **settings.parameters}.items()]
     if settings.action is not None:
         marks.append("action=" + ",".join(f"{a:g}" for a in settings.action))
-    name = "_".join(marks).replace("/", "-")
+    name = "_".join(marks).replace("/", "-")[:MAX_NAME_LENGTH]
     return checkpoint.absolute().parent / "certificate" / name
 
 
@@ -69,7 +73,8 @@ def certify(
         progress: Called with one line a finished part.
 
     Returns:
-        The certificate, as `CERTIFICATE_FILE` in the folder holds it.
+        The certificate, as the file holds it that its ``folder`` and ``file`` name. Certificates
+        of other settings or of another checkpoint have other names.
 
     Raises:
         ValueError: If the settings do not fit the checkpoint.
@@ -97,9 +102,11 @@ def certify(
     certificate = describe(bench, settings, gains, done)
     certificate["seconds"] = round(time.monotonic() - begun, 1)
     certificate["folder"] = str(place)
-    place.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(certificate, indent=2)
-    (place / CERTIFICATE_FILE).write_text(text, encoding="utf-8")
+    # The parts do not depend on how many seeds there are; the certificate does.
+    certificate["file"] = document_name(
+        "certificate", settings.unusual_numbers(), {**bench.identity(), "seeds": settings.seeds}
+    )
+    write_json(place / certificate["file"], certificate)
     return certificate
 
 

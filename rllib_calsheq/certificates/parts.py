@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.files import fingerprint, replacing, write_json
+
 Arrays = dict[str, npt.NDArray]
-
-
-def fingerprint(settings: Mapping[str, Any]) -> str:
-    """A short name of settings that can be written as JSON: the same for the same settings."""
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class PartStore:
@@ -33,8 +26,7 @@ class PartStore:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder / f"parts-{fingerprint(settings)}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(settings, indent=2, sort_keys=True, default=str)
-        (self.folder / "settings.json").write_text(text, encoding="utf-8")
+        write_json(self.folder / "settings.json", settings)
 
     def path(self, name: str) -> Path:
         """File of a part."""
@@ -50,6 +42,20 @@ class PartStore:
 
     def save(self, name: str, arrays: Arrays) -> None:
         """Stores a part; whoever kills the process finds it whole or not at all."""
-        unfinished = self.folder / f".{name}.{os.getpid()}.npz"
-        np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type]
-        os.replace(unfinished, self.path(name))
+        with replacing(self.path(name)) as unfinished:
+            np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type]
+
+
+def document_name(kind: str, marks: Mapping[str, Any], determined_by: Mapping[str, Any]) -> str:
+    """File name of a document that no other answer in the same folder has.
+
+    Args:
+        kind: What it is, e.g. ``certificate``.
+        marks: What a reader should see at once: settings that are not the default ones.
+        determined_by: Everything that it depends on, as JSON could hold it.
+
+    Returns:
+        ``kind_key=value_..._fingerprint.json``.
+    """
+    words = [kind, *(f"{key}={value}" for key, value in marks.items()), fingerprint(determined_by)]
+    return "_".join(words) + ".json"

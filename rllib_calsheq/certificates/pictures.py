@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from rllib_calsheq.certificates.settings import FROM_SHARED
 from rllib_calsheq.certificates.snapshots import percent
+from rllib_calsheq.files import replacing
 
 #: Colours of deviators from the shared policy, from scratch, of the rest, and of targets.
 SHARED, SCRATCH, OTHER, GOAL = "#1f5a94", "#c05a1a", "#7a7a7a", "#2f7d32"
@@ -35,7 +36,8 @@ def draw_certificate(certificate: dict[str, Any], path: Path) -> Path:
     _kinds(upper[1], certificate)
     _supertypes(lower[0], certificate)
     _outcomes(lower[1], certificate)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110)
     return path
 
 
@@ -182,7 +184,8 @@ def draw_transitivity(found: dict[str, Any], path: Path) -> Path:
     _matrix(upper[1], cyclic, stages, f"its cyclic part, {percent(share)} of the squared norm")
     _skill(lower[0], found, scale)
     _steps(lower[1], found, scale)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110)
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from rllib_calsheq.configuration import require
@@ -85,3 +85,11 @@ class CertificateSettings:
             self.discount,
             "numbers above 0, up to 1",
         )
+
+    def unusual_numbers(self) -> dict[str, Any]:
+        """Numbers that are not the default ones, by name."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if isinstance(f.default, (int, float)) and getattr(self, f.name) != f.default
+        }

@@ -10,7 +10,6 @@ Shapes: m snapshots, E episodes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +21,7 @@ import numpy as np
 from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.certify import default_folder
 from rllib_calsheq.certificates.deviators import Weights
-from rllib_calsheq.certificates.parts import Arrays, PartStore
+from rllib_calsheq.certificates.parts import Arrays, PartStore, document_name
 from rllib_calsheq.certificates.pool import run_parts
 from rllib_calsheq.certificates.settings import (
     DEFAULT_EPISODES,
@@ -34,10 +33,10 @@ from rllib_calsheq.configuration import require
 from rllib_calsheq.equilibrium.decomposition import cyclic_p_value, decompose, episode_noise
 from rllib_calsheq.equilibrium.measured import SkillCheck, check_skill, measured_transitivity
 from rllib_calsheq.evaluation import finished_stages
+from rllib_calsheq.files import write_json
 from rllib_calsheq.streams import Stream, stream_rng
 from rllib_calsheq.supertypes import FloatArray
 
-TRANSITIVITY_FILE, TRANSITIVITY_PICTURE = "transitivity.json", "transitivity.png"
 CONFIDENCE = 0.95
 #: Words for the signs of what was measured.
 SIGNS = {1: "yes", -1: "no", 0: "within noise"}
@@ -151,7 +150,7 @@ def measure_transitivity(
         progress: Called with one line a finished column.
 
     Returns:
-        What `TRANSITIVITY_FILE` in the folder holds.
+        What the file holds that its ``folder`` and ``file`` name.
 
     Raises:
         ValueError: If a checkpoint cannot be used or a number is out of range.
@@ -187,10 +186,13 @@ def measure_transitivity(
                                                                "discount", "seed")
         },
         "folder": str(place),
+        "file": document_name(
+            "transitivity",
+            {k: v for k, v in settings.unusual_numbers().items() if k in ("discount", "seed")},
+            {**bench.identity(), "epsilon": epsilon},
+        ),
     }  # fmt: skip
-    place.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=2)
-    (place / TRANSITIVITY_FILE).write_text(text, encoding="utf-8")
+    write_json(place / document["file"], document)
     return document
 
 

@@ -103,7 +103,7 @@ def _certify(args: argparse.Namespace) -> int:
 
     # Before torch is imported: on small networks several threads cost more than they give.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.certificates.certify import PICTURE_FILE, certify
+    from rllib_calsheq.certificates.certify import certify
     from rllib_calsheq.certificates.pictures import draw_certificate
     from rllib_calsheq.cli.messages import quieten_rllib
     from rllib_calsheq.runs import find_checkpoint
@@ -117,12 +117,13 @@ def _certify(args: argparse.Namespace) -> int:
         workers,
         lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True),
     )
-    picture = draw_certificate(found, Path(found["folder"]) / PICTURE_FILE)
+    file = Path(found["folder"]) / found["file"]
+    picture = draw_certificate(found, file.with_suffix(".png"))
     if args.json:
         print(json.dumps(found, indent=2))
     else:
         show_certificate(found)
-        print(f"drew {picture}")
+        print(f"wrote {file}\ndrew {picture}")
     return 0
 
 

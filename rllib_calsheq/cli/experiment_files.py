@@ -12,7 +12,7 @@ import yaml
 from ray import tune
 
 from rllib_calsheq.configuration import require, unknown_key_message
-from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.target_files import inline_targets
 
 #: Keys of an experiment, as RLlib's own files have them.
 EXPERIMENT_KEYS = (
@@ -176,14 +176,8 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     )
     if experiment.is_calsheq and "targets" in config:
         # Read here and carried inside the configuration: the run may start on another machine.
-        config["targets"] = _inline_targets(config["targets"], folder)
+        config["targets"] = inline_targets(config["targets"], folder)
     return experiment
-
-
-def _inline_targets(targets: Any, folder: Path) -> Any:
-    if isinstance(targets, Mapping) and set(targets) == {"grid_search"}:
-        return {"grid_search": [_inline_targets(t, folder) for t in targets["grid_search"]]}
-    return TargetFile.load(targets, folder).to_mapping()
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rllib_calsheq.files import write_json
 from rllib_calsheq.runs import find_checkpoint, find_trials
 
 EVALUATION_FILE = "evaluation.json"
@@ -89,5 +90,5 @@ def finish_run(folder: Path, *, evaluate: bool) -> None:
     from rllib_calsheq.evaluation import evaluate as evaluate_checkpoint
 
     found = evaluate_checkpoint(checkpoint)
-    (trials[0] / EVALUATION_FILE).write_text(json.dumps(found, indent=2), encoding="utf-8")
+    write_json(trials[0] / EVALUATION_FILE, found)
     show_evaluation(found)

@@ -23,7 +23,7 @@ def add_sensitivity_command(commands: Any) -> None:
     sensitivity.add_argument("run", metavar="RUN_OR_CHECKPOINT")
     sensitivity.add_argument("--json", action="store_true", help="print one JSON object")
     sensitivity.add_argument("-o", "--output", metavar="FOLDER",
-        help="folder of sensitivity.json (default: the certificate's)",
+        help="folder of the result (default: the certificate's)",
     )  # fmt: skip
     sensitivity.add_argument(
         "--episodes", type=int, default=DEFAULT_EPISODES, metavar="N",
@@ -51,23 +51,32 @@ def _sensitivity(args: argparse.Namespace) -> int:
     from rllib_calsheq.certificates.bench import Bench
     from rllib_calsheq.certificates.certify import default_folder
     from rllib_calsheq.certificates.local import measure_sensitivity
+    from rllib_calsheq.certificates.parts import document_name
     from rllib_calsheq.cli.messages import quieten_rllib
+    from rllib_calsheq.files import write_json
     from rllib_calsheq.runs import find_checkpoint
 
     quieten_rllib()
     checkpoint = find_checkpoint(args.run)
+    bench = Bench(checkpoint, settings)
+    asked = {"episodes": args.episodes, "step": args.step, "retrain": args.retrain}
     found = measure_sensitivity(
-        Bench(checkpoint, settings),
-        episodes=args.episodes,
-        step=args.step,
-        retrain=args.retrain,
+        bench,
+        **asked,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     folder = Path(args.output) if args.output else default_folder(checkpoint, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=2)
-    (folder / "sensitivity.json").write_text(text, encoding="utf-8")
-    print(text if args.json else "\n".join(_lines(found)))
+    default = {"episodes": DEFAULT_EPISODES, "step": DEFAULT_STEP, "retrain": 0}
+    marks = {key: value for key, value in asked.items() if value != default[key]}
+    name = document_name(
+        "sensitivity", {**marks, **settings.unusual_numbers()}, {**bench.identity(), **asked}
+    )
+    write_json(folder / name, found)
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join([*_lines(found), f"wrote {folder / name}"]))
     return 0
 
 

@@ -49,11 +49,7 @@ def _transitivity(args: argparse.Namespace) -> int:
     # Before torch is imported: on small networks several threads cost more than they give.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from rllib_calsheq.certificates.pictures import draw_transitivity
-    from rllib_calsheq.certificates.snapshots import (
-        TRANSITIVITY_PICTURE,
-        choose_snapshots,
-        measure_transitivity,
-    )
+    from rllib_calsheq.certificates.snapshots import choose_snapshots, measure_transitivity
     from rllib_calsheq.cli.messages import quieten_rllib
     from rllib_calsheq.runs import find_checkpoints
 
@@ -67,12 +63,13 @@ def _transitivity(args: argparse.Namespace) -> int:
         workers,
         lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True),
     )
-    picture = draw_transitivity(found, Path(found["folder"]) / TRANSITIVITY_PICTURE)
+    file = Path(found["folder"]) / found["file"]
+    picture = draw_transitivity(found, file.with_suffix(".png"))
     if args.json:
         print(json.dumps(found, indent=2))
         return 0
     show_transitivity(found)
-    print(f"drew {picture}")
+    print(f"wrote {file}\ndrew {picture}")
     return 0
 
 
