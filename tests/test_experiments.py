@@ -1,6 +1,7 @@
 """The study of the five settings: what is run, and that nothing is run twice."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,11 @@ import pytest
 import yaml
 
 from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
 from rllib_calsheq.cli import calsheq
-from rllib_calsheq.experiments import tables
-from rllib_calsheq.experiments.store import StudyFolder, last_stage
+from rllib_calsheq.experiments import records, tables
+from rllib_calsheq.experiments.records import differences, record_of, source_hash
+from rllib_calsheq.experiments.store import EVALUATION_FILE, StudyFolder, last_stage
 from rllib_calsheq.experiments.study import (
     Run,
     Study,
@@ -213,6 +216,122 @@ def test_the_last_stage_is_that_of_the_last_whole_line(tmp_path):
     assert last_stage(tmp_path) == 3
 
 
+# --- what made a run ------------------------------------------------------------------------
+
+
+def test_a_record_holds_every_field_and_names_no_address(tiny_examples):
+    study = study_of(tiny_examples)
+    record = record_of(study.config(Run(1, "ppo", 0)))
+    assert record["source"] == source_hash()
+    assert record["calibrator"]["name"] == "ppo"
+    assert "clip_param" in record["calibrator"]
+    assert record["configuration"]["lr_cal"]["exponent"] == 0.9
+    assert record["configuration"]["gamma"] == 0.95
+    assert " at 0x" not in json.dumps(record)
+    other = record_of(study.config(Run(1, "ppo", 7)))
+    assert differences(record, other) == ["configuration.seed: 0 then, 7 now"]
+    assert differences(record, record) == []
+    assert differences(None, record) == ["what made it is unknown"]
+
+
+def test_the_source_is_that_of_the_whole_package(tmp_path, monkeypatch):
+    before = source_hash()
+    (tmp_path / "more.py").write_text("", encoding="utf-8")
+    for package in ("rllib_calsheq", "rllib_calsheq.envs", "rllib_calsheq.callbacks"):
+        module = sys.modules[package]
+        with monkeypatch.context() as patch:
+            patch.setattr(module.__spec__, "submodule_search_locations", [str(tmp_path)])
+            source_hash.cache_clear()
+            assert source_hash() != before
+    source_hash.cache_clear()
+    assert source_hash() == before
+
+
+def finished_study(tiny_examples, path, with_record=True):
+    """A study with one run that looks as if it were finished."""
+    folder = StudyFolder(path)
+    folder.begin(study_of(tiny_examples, calibrators=("ppo",)))
+    run = Run(1, "ppo", 0)
+    number = folder.add_batch([run])
+    if with_record:
+        folder.note_record(number, run)
+    trial = folder.trial(run)
+    trial.mkdir(parents=True)
+    (trial / EVALUATION_FILE).write_text('{"episodes": 8}', encoding="utf-8")
+    (trial / "recovery.json").write_text('[{"stage": 40, "episodes": 8}]', encoding="utf-8")
+    return folder
+
+
+def test_another_default_is_not_mixed_with_what_was_run_before(
+    tiny_examples, tmp_path, monkeypatch
+):
+    study = study_of(tiny_examples, calibrators=("ppo",))
+    folder = finished_study(tiny_examples, tmp_path)
+    folder.begin(study)
+    monkeypatch.setattr(
+        records,
+        "calibrator_config",
+        lambda name, fields: PPOCalibratorConfig(**{**fields, "clip_param": 0.123}),
+    )
+    with pytest.raises(ValueError, match=r"calibrator\.clip_param: .* then, 0\.123 now") as caught:
+        folder.begin(study)
+    for word in ("setting_1-ppo-seed_0", "--storage-path", "--accept-mixture", "--report"):
+        assert word in str(caught.value)
+    folder.begin(study, accept_mixture=True)
+    assert folder.made_by() == {f"0.1.0, source {source_hash()}": 1}
+
+
+def test_other_source_is_not_mixed_with_what_was_run_before(tiny_examples, tmp_path, monkeypatch):
+    study = study_of(tiny_examples, calibrators=("ppo",))
+    folder = finished_study(tiny_examples, tmp_path)
+    before = source_hash()
+    monkeypatch.setattr(records, "source_hash", lambda: "0123456789ab")
+    with pytest.raises(ValueError, match=f"source: {before} then, 0123456789ab now"):
+        folder.begin(study)
+    # A run that goes on all the same has both in its record, and stays a mixture.
+    folder.note_record(1, Run(1, "ppo", 0))
+    assert [r["source"] for r in folder.records(Run(1, "ppo", 0))] == [before, "0123456789ab"]
+    with pytest.raises(ValueError, match="--accept-mixture"):
+        folder.begin(study)
+    assert list(folder.made_by()) == [f"0.1.0, source {before} and then 0.1.0, source 0123456789ab"]
+
+
+def test_a_run_of_which_nothing_is_known_is_not_mixed_with_new_ones(tiny_examples, tmp_path):
+    folder = finished_study(tiny_examples, tmp_path, with_record=False)
+    with pytest.raises(ValueError, match="what made it is unknown"):
+        folder.begin(study_of(tiny_examples, calibrators=("ppo",)))
+    assert folder.made_by() == {"unknown": 1}
+
+
+def test_a_measurement_with_other_episodes_is_none(tiny_examples, tmp_path):
+    folder = finished_study(tiny_examples, tmp_path)
+    run = Run(1, "ppo", 0)
+    assert folder.is_measured(run)
+    assert folder.is_measured(run, episodes=8, final_episodes=8)
+    assert not folder.is_measured(run, episodes=9)
+    assert not folder.is_measured(run, final_episodes=9)
+    assert folder.episodes(episodes=9, final_episodes=None) == {
+        "episodes": 9, "final_episodes": None,
+    }  # fmt: skip
+    assert StudyFolder(folder.path).episodes(episodes=None, final_episodes=5) == {
+        "episodes": 9, "final_episodes": 5,
+    }  # fmt: skip
+    # A measurement of an earlier version says nothing about its episodes.
+    (folder.trial(run) / "recovery.json").write_text('[{"stage": 40}]', encoding="utf-8")
+    assert folder.is_measured(run, episodes=None)
+    assert not folder.is_measured(run, episodes=8)
+
+
+def test_a_report_of_other_stages_is_refused(tiny_examples, tmp_path, capsys):
+    folder = finished_study(tiny_examples, tmp_path / "study")
+    for flag, number, own in (("--stages", 50, 40), ("--measure-every", 7, 10)):
+        words = ["experiment", "1", "--report", flag, number, "--examples", tiny_examples]
+        words += ["--calibrators", "ppo", "--storage-path", folder.path]
+        assert calsheq.main([str(word) for word in words]) == 2
+        message = " ".join(capsys.readouterr().err.split())
+        assert f"{flag} of a --report is {number}; allowed: the study's own, {own}" in message
+
+
 # --- a study of seconds ---------------------------------------------------------------------
 
 
@@ -246,6 +365,19 @@ def test_a_study_grows_without_doing_a_run_twice(tiny_examples, tmp_path, capsys
     assert len(pd.read_csv(output / tables.PARAMETERS).columns) == 4 + 23
     assert {path.name for path in output.glob("*.png")} >= {"figure_1.png", "figure_3.png"}
     assert "All runs have 4 stages" in (output / "summary.md").read_text(encoding="utf-8")
+
+    # Another number of episodes measures again; nothing is trained again.
+    (evaluation,) = (tmp_path / "study").glob("batch_1/setting_1-ppo-seed_0/evaluation.json")
+    assert json.loads(evaluation.read_text())["episodes"] == 8
+    report = [*words[: words.index("--stages")], "--jobs", "1", "--report"]
+    assert calsheq.main([*report, "--final-episodes", "12"]) == 0
+    assert "measuring 4 runs" in capsys.readouterr().out
+    assert json.loads(evaluation.read_text())["episodes"] == 12
+    assert calsheq.main(report) == 0
+    assert "measuring" not in capsys.readouterr().out
+    assert all(file.stat().st_mtime_ns == then for file, then in files.items())
+    made_by = (tmp_path / "study" / "results" / "summary.md").read_text(encoding="utf-8")
+    assert f"source {source_hash()}: 4 runs." in made_by
 
     # Each of these runs was the second of its process; they are those of a fresh one.
     config = Study(

@@ -56,10 +56,15 @@ def add_experiment_command(commands: Any) -> None:
         help="stages between two measurements of the calibrated profile (default: 20)",
     )  # fmt: skip
     command.add_argument(
-        "--episodes", type=int, help="fresh episodes of such a measurement (default: 256)"
+        "--episodes",
+        type=int,
+        help="fresh episodes of such a measurement (default: the study's, at first 256); another "
+        "number measures again",
     )
     command.add_argument(
-        "--final-episodes", type=int, help="fresh episodes at the end (default: 512)"
+        "--final-episodes",
+        type=int,
+        help="the same at the end (default: the study's, at first 512)",
     )
     command.add_argument(
         "--lr-ratios", metavar="RATIO,...",
@@ -83,6 +88,11 @@ def add_experiment_command(commands: Any) -> None:
     command.add_argument(
         "--report", action="store_true",
         help="train nothing: measurements, tables and figures of the runs that are finished",
+    )  # fmt: skip
+    command.add_argument(
+        "--accept-mixture", action="store_true",
+        help="go on although runs of the study were made by another version of the package or "
+        "other defaults; the summary says which",
     )  # fmt: skip
     command.add_argument(
         "--redraw", action="store_true",
@@ -109,9 +119,15 @@ def experiment(args: argparse.Namespace) -> int:
     folder = StudyFolder(path)
     if args.report:
         require(bool(folder.content), "--report: the study's folder", path, "folders of a study")
+        for name in ("stages", "measure_every"):
+            given, own = getattr(args, name), folder.content[name]
+            flag = "--" + name.replace("_", "-")
+            require(given in (None, own), f"{flag} of a --report", given, f"the study's own, {own}")
     else:
         study.check()
-        folder.begin(study)
+        folder.begin(study, args.accept_mixture)
+        if not folder.batches():
+            folder.episodes(episodes=study.episodes, final_episodes=study.final_episodes)
 
     from rllib_calsheq.experiments.figures import draw_all
     from rllib_calsheq.experiments.runner import cpus_of, local_ray, measure_study, run_study
@@ -127,7 +143,7 @@ def experiment(args: argparse.Namespace) -> int:
                 flush=True,
             )
             failed = run_study(study, folder, jobs)
-        failed += measure_study(folder, study.episodes, study.final_episodes, jobs)
+        failed += measure_study(folder, args.episodes, args.final_episodes, study, jobs)
     output = Path(args.output) if args.output else folder.path / "results"
     for written in write_tables(folder, output):
         print(f"wrote {written}")

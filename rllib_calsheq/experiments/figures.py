@@ -32,6 +32,7 @@ from rllib_calsheq.experiments.drawing import (
 )
 from rllib_calsheq.experiments.summary import calibrator_order
 from rllib_calsheq.experiments.tables import FINAL, GOALS, PARAMETERS, RECOVERY, STAGES
+from rllib_calsheq.files import replacing
 
 #: Panels of figure 2, as in the paper: settings 2-2-2-3 and 3-4-5-5.
 FIGURE_2 = (
@@ -156,7 +157,8 @@ def draw_all(folder: Path) -> list[Path]:
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=DPI)
+        with replacing(paths[-1]) as unfinished:
+            figure.savefig(unfinished, dpi=DPI)
     return paths
 
 

@@ -17,8 +17,8 @@ from rllib_calsheq.experiments.store import (
     RECOVERY_FILE,
     checkpoint_stage,
     checkpoints_of,
-    write_json,
 )
+from rllib_calsheq.files import write_json
 from rllib_calsheq.runs import read_history
 
 
@@ -26,7 +26,7 @@ def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, An
     """Measures a finished run at its checkpoints and at its end; done once, then read.
 
     Writes ``recovery.json`` (a list of ``stage``, ``seconds``, ``reward``, ``reward_stderr``,
-    one for each checkpoint) and ``evaluation.json`` into the run's folder.
+    ``episodes``, one for each checkpoint) and ``evaluation.json`` into the run's folder.
 
     Args:
         trial: The run's folder.
@@ -53,6 +53,7 @@ def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, An
                 "seconds": float(seconds.get(stage, float("nan"))),
                 "reward": found.reward,
                 "reward_stderr": found.reward_stderr,
+                "episodes": episodes,
             }
         )
     evaluation = evaluate(by_stage[max(by_stage)], episodes=final_episodes)

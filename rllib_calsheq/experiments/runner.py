@@ -16,7 +16,7 @@ from ray.tune import Callback
 
 from rllib_calsheq.experiments.measuring import measure_run
 from rllib_calsheq.experiments.store import StudyFolder
-from rllib_calsheq.experiments.study import Run, Study, run_config
+from rllib_calsheq.experiments.study import Run, Study
 from rllib_calsheq.experiments.trainable import StudyRun
 
 #: Seconds between two lines about runs under way.
@@ -92,19 +92,28 @@ def run_study(study: Study, folder: StudyFolder, jobs: int) -> list[Run]:
     return folder.unfinished(runs)
 
 
-def measure_study(folder: StudyFolder, episodes: int, final_episodes: int, jobs: int) -> list[Run]:
-    """Measures the runs of a study that are finished and not measured yet.
+def measure_study(
+    folder: StudyFolder, episodes: int | None, final_episodes: int | None, default: Study, jobs: int
+) -> list[Run]:
+    """Measures the runs of a study that are finished and not measured yet, or not like this.
 
     Args:
         folder: The study.
-        episodes: Fresh episodes at each checkpoint.
-        final_episodes: Fresh episodes at the end.
+        episodes: Fresh episodes at each checkpoint; None for those that the study has.
+        final_episodes: Fresh episodes at the end; None for those that the study has.
+        default: Has the numbers for runs that are not measured, where the study has none.
         jobs: Runs at a time.
 
     Returns:
         Runs whose measurement failed.
     """
-    todo = [run for run in folder.runs() if not folder.is_measured(run) and folder.is_finished(run)]
+    # A study of an earlier version does not say; what it has measured stays.
+    held = folder.episodes(episodes=episodes, final_episodes=final_episodes)
+    todo = [r for r in folder.runs() if not folder.is_measured(r, **held) and folder.is_finished(r)]
+    numbers = {
+        "episodes": held["episodes"] or default.episodes,
+        "final_episodes": held["final_episodes"] or default.final_episodes,
+    }
     if not todo:
         return []
     print(f"measuring {len(todo)} runs on fresh episodes", flush=True)
@@ -114,7 +123,7 @@ def measure_study(folder: StudyFolder, episodes: int, final_episodes: int, jobs:
     while waiting or pending:
         while waiting and len(pending) < jobs:
             run = waiting.pop(0)
-            pending[task.remote(folder.trial(run), episodes, final_episodes)] = run
+            pending[task.remote(folder.trial(run), **numbers)] = run
         (ready,), _ = ray.wait(list(pending), num_returns=1)
         run = pending.pop(ready)
         count = f"{len(todo) - len(waiting) - len(pending)}/{len(todo)}"
@@ -161,9 +170,9 @@ def _run_batch(
     counted = list(dict.fromkeys([*study.runs(), *batch]))
     done = len(counted) - len(folder.unfinished(counted))
     callbacks = [Progress(len(counted), done, study.stages)]
-    # A batch may hold settings that this command was not asked for.
-    examples = folder.content["settings"]
-    configs = [run_config(examples[str(run.setting)], run) for run in batch]
+    configs = [folder.config(run) for run in batch]
+    for run in folder.unfinished(batch):
+        folder.note_record(number, run)
     # The whole configuration is what the grid varies: the runs need be no full product.
     space: dict[str, Any] = tune.grid_search(configs)
     if folder.can_go_on(number):

@@ -1,19 +1,27 @@
 """A study on disk: `study.json`, and one Tune experiment for each batch of runs.
 
 A batch is the runs that were missing when the command was given. A study that was stopped goes
-on with its unfinished batches; runs that are asked for later make a new one.
+on with its unfinished batches; runs that are asked for later make a new one. Beside each run lies
+the record of what made it, `RUN.record.json`: a list, since a run that was stopped may go on with
+other code if the user says so.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.experiments.study import Run, Study, run_of
+from rllib_calsheq.experiments.records import (
+    UNKNOWN,
+    describe_differences,
+    differences,
+    record_of,
+)
+from rllib_calsheq.experiments.study import Run, Study, run_config, run_of
+from rllib_calsheq.files import write_json
 from rllib_calsheq.runs import TRIAL_FILE, is_checkpoint
 
 STUDY_FILE = "study.json"
@@ -36,11 +44,17 @@ class StudyFolder:
         if self._file.is_file():
             self.content = json.loads(self._file.read_text(encoding="utf-8"))
 
-    def begin(self, study: Study) -> None:
+    def begin(self, study: Study, accept_mixture: bool = False) -> None:
         """Writes down what the study is, or checks that it is the one that is here.
 
+        Args:
+            study: The study.
+            accept_mixture: Whether runs that were made by another configuration or by other code
+                than the present may be in one study with new ones.
+
         Raises:
-            ValueError: If the folder holds a study with other stages or other settings.
+            ValueError: If the folder holds a study with other stages or other settings, or runs
+                that were made by something else than the present package would use.
         """
         wanted = json.loads(json.dumps(study.to_mapping()))
         if not self.content:
@@ -60,7 +74,59 @@ class StudyFolder:
                     f"experiment_{setting}.yaml or its targets changed since the study at "
                     f"{self.path} began: put them back, or give another --storage-path"
                 )
+        if not accept_mixture:
+            self._refuse_mixture()
         self._save()
+
+    def _refuse_mixture(self) -> None:
+        found = {}
+        for run in self.runs():
+            trial = self.trial(run)
+            if not ((trial / TRIAL_FILE).is_file() or self._is_finished(trial)):
+                continue
+            try:
+                now = record_of(self.config(run))
+            except ValueError as error:
+                found[run.name] = [f"it could not run now: {error}"]
+                continue
+            lines = [line for then in self.records(run) for line in differences(then, now)]
+            if lines:
+                found[run.name] = lines
+        if found:
+            raise ValueError(
+                f"the study at {self.path} has {len(found)} runs that the present package and "
+                f"configuration would not make alike: {describe_differences(found)}. Give another "
+                "--storage-path to start afresh, or --accept-mixture if you know that this does "
+                "not matter; --report shows what is there"
+            )
+
+    def config(self, run: Run) -> dict[str, Any]:
+        """The configuration of a run of this study."""
+        return run_config(self.content["settings"][str(run.setting)], run)
+
+    def note_record(self, number: int, run: Run) -> None:
+        """Writes down what makes a run of a batch from now on.
+
+        Raises:
+            ValueError: If its configuration cannot run.
+        """
+        file = self._record_file(self.batch_folder(number) / run.name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        now = record_of(self.config(run))
+        if now not in found:
+            write_json(file, [*found, now])
+
+    def records(self, run: Run) -> list[dict[str, Any] | None]:
+        """What made a run; [None] if that is not known."""
+        file = self._record_file(self.trial(run))
+        if not file.is_file():
+            return [None]
+        return list(json.loads(file.read_text(encoding="utf-8")))
+
+    @staticmethod
+    def _record_file(trial: Path) -> Path:
+        return trial.with_name(f"{trial.name}.record.json")
 
     def add_batch(self, runs: Sequence[Run]) -> int:
         """Notes a new batch of runs; returns its number, from 1."""
@@ -97,10 +163,45 @@ class StudyFolder:
         """Whether a run did all its stages and saved the last one."""
         return self._is_finished(self.trial(run))
 
-    def is_measured(self, run: Run) -> bool:
-        """Whether a run is finished and measured."""
+    def is_measured(
+        self, run: Run, episodes: int | None = None, final_episodes: int | None = None
+    ) -> bool:
+        """Whether a run is finished and measured, with these numbers of episodes if given."""
         trial = self.trial(run)
-        return all((trial / name).is_file() for name in (EVALUATION_FILE, RECOVERY_FILE))
+        files = [trial / name for name in (EVALUATION_FILE, RECOVERY_FILE)]
+        if not all(file.is_file() for file in files):
+            return False
+        evaluation, recovery = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+        return final_episodes in (None, evaluation.get("episodes")) and all(
+            episodes in (None, row.get("episodes")) for row in recovery
+        )
+
+    def episodes(self, **given: int | None) -> dict[str, int | None]:
+        """Notes numbers of episodes that are given, and returns those that hold.
+
+        Args:
+            **given: ``episodes`` and ``final_episodes`` of a measurement; None keeps what the
+                study has.
+
+        Returns:
+            The same keys; None where the study never had a number.
+        """
+        found = {k: v if v is not None else self.content.get(k) for k, v in given.items()}
+        if any(self.content.get(k) != v for k, v in found.items()):
+            self.content.update(found)
+            self._save()
+        return found
+
+    def made_by(self) -> dict[str, int]:
+        """What made the runs, ``version, source`` or ``unknown``, and how many it made."""
+        found: dict[str, int] = {}
+        for run in self.runs():
+            if self.is_measured(run):
+                records = self.records(run)
+                names = [f"{r['version']}, source {r['source']}" if r else UNKNOWN for r in records]
+                name = " and then ".join(dict.fromkeys(names))
+                found[name] = found.get(name, 0) + 1
+        return found
 
     def unfinished(self, runs: Sequence[Run]) -> list[Run]:
         """Those of the runs that are not finished."""
@@ -117,13 +218,6 @@ class StudyFolder:
 
     def _save(self) -> None:
         write_json(self._file, self.content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(part, path)
 
 
 def last_stage(trial: Path) -> int:

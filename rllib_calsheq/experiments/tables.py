@@ -22,6 +22,7 @@ import pandas as pd
 
 from rllib_calsheq.experiments.store import EVALUATION_FILE, RECOVERY_FILE, StudyFolder
 from rllib_calsheq.experiments.study import Run
+from rllib_calsheq.files import replacing, write_text
 from rllib_calsheq.runs import read_history
 from rllib_calsheq.supertypes import SupertypeSpace
 from rllib_calsheq.target_files import TargetFile
@@ -85,18 +86,16 @@ def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
             frame = frame.drop(columns=RATE_KEY)
         keys = [k for k in (*KEY[:2], *RATE_KEY, KEY[2], "stage") if k in frame]
         frame = frame.sort_values(keys, ignore_index=True, kind="stable")
-        frame.to_csv(output / name, index=False, float_format=NUMBER_FORMAT)
+        _write_csv(frame, output / name)
     goals = pd.concat([goal_table(s, known[s], spaces[s]) for s in sorted(known)])
-    goals.to_csv(output / GOALS, index=False, float_format=NUMBER_FORMAT)
+    _write_csv(goals, output / GOALS)
     # From what was written, so that the table is that of the files.
-    (output / SUMMARY).write_text(
-        summary(
-            pd.read_csv(output / FINAL),
-            int(folder.content["stages"]),
-            int(folder.content["measure_every"]),
-        ),
-        encoding="utf-8",
+    text = summary(
+        pd.read_csv(output / FINAL),
+        int(folder.content["stages"]),
+        int(folder.content["measure_every"]),
     )
+    write_text(output / SUMMARY, text + _origin(folder))
     return [output / name for name in (*frames, GOALS, SUMMARY)]
 
 
@@ -247,6 +246,19 @@ def goal_table(setting: int, known: TargetFile, space: SupertypeSpace) -> pd.Dat
     frame = pd.DataFrame(rows, columns=["kind", "name", "value", "scale"])
     frame.insert(0, "setting", setting)
     return frame
+
+
+def _origin(folder: StudyFolder) -> str:
+    """What made the runs, as the summary's last paragraph."""
+    made_by = folder.made_by()
+    said = "; ".join(f"{name}: {count} runs" for name, count in made_by.items())
+    mixture = " These runs are a mixture." if len(made_by) > 1 else ""
+    return f"\nMade by rllib-calsheq {said}.{mixture}\n"
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as unfinished:
+        frame.to_csv(unfinished, index=False, float_format=NUMBER_FORMAT)
 
 
 def _area(recovery: pd.DataFrame) -> float:
