@@ -56,7 +56,7 @@ class OneEpisodeEnv(MultiAgentEnv):
         Raises:
             ValueError: If the profile has the wrong length or is out of bounds.
         """
-        profile = np.array(self.supertype_space.validate(profile))
+        profile = self.supertype_space.validate(profile)
         if profile.ndim != 1:
             raise ValueError(f"one profile of shape (d,) is needed, not {profile.shape}")
         self._profile = profile

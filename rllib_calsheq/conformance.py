@@ -102,6 +102,13 @@ def check_calibratable_env(
             "other numbers when somebody else used Python's and NumPy's global random numbers: "
             "give the environment a generator of its own (numpy.random.default_rng(seed))",
         )
+    _play(env, high, seed + 1, action_seed=ACTION_SEED + 1)
+    require(
+        equal(at_low, _play(env, low, seed)),
+        "an episode played again after another episode, of another profile, seed and other "
+        "actions, gave other observations, rewards or outcomes: clear all that an episode leaves "
+        "behind in reset()",
+    )
     if stochastic:
         require(
             not equal(at_low, _play(env, low, seed + 1)),
@@ -164,13 +171,14 @@ def _play(
     seed: int,
     after_reset: Callable[[], None] = lambda: None,
     each_step: Callable[[], None] = lambda: None,
+    action_seed: int = ACTION_SEED,
 ) -> tuple[list[dict], list[dict], FloatArray]:
     """Observations, rewards and outcomes of one episode with seeded random actions, checked."""
     if profile is not None:
         env.set_supertypes(profile)
     action_space = copy.deepcopy(env.get_action_space(env.possible_agents[0]))
     # Not the episode's seed: two seeds must differ by more than by the actions.
-    action_space.seed(ACTION_SEED)
+    action_space.seed(action_seed)
     each_step()
     observations, infos = env.reset(seed=seed)
     require(isinstance(infos, Mapping), "reset() must return (observations, infos), two dicts")

@@ -62,6 +62,17 @@ def check_array_env(array_env: ArrayEnv, seed: int = 0) -> None:
         "every random number from generators that reset() makes from the seeds, and clear all "
         "state there",
     )
+    play_arrays(
+        array_env,
+        profiles[::-1],
+        [s + 1 for s in seeds],
+        random_actions(array_env, BATCH, seed + 1),
+    )
+    require(
+        equal(batch, play_arrays(array_env, profiles, seeds, actions)),
+        "a batch played again after another batch, of other profiles, seeds and actions, gave "
+        "other observations, rewards or outcomes: clear all that episodes leave behind in reset()",
+    )
     same_seeds = [seed] * BATCH
     same_actions = np.repeat(actions[:, :1], BATCH, axis=1)
     twins = play_arrays(array_env, profiles, same_seeds, same_actions)

@@ -118,12 +118,12 @@ class SupertypeSpace:
         return np.clip(values, self.low, self.high)
 
     def validate(self, profile: npt.ArrayLike) -> FloatArray:
-        """Checks profiles in natural units, shape (..., d), and returns them as floats.
+        """Checks profiles in natural units, shape (..., d), and returns a copy of them as floats.
 
         Raises:
             ValueError: If the last axis is not d or a value is outside its bounds.
         """
-        values = np.asarray(profile, dtype=np.float64)
+        values = np.array(profile, dtype=np.float64)
         if values.ndim == 0 or values.shape[-1] != len(self):
             raise ValueError(
                 f"a profile has {len(self)} entries ({self.names[0]} ... {self.names[-1]}), "

@@ -76,6 +76,12 @@ class ReadsTheProfileAtTheFirstStep(SubwayEnv):
 
 class KeepsTheCallersArray(SubwayEnv):
     def set_supertypes(self, profile):
+        self.supertype_space.validate(profile)
+        self._profile = profile
+
+
+class KeepsTheValidatedProfile(SubwayEnv):
+    def set_supertypes(self, profile):
         self._profile = self.supertype_space.validate(profile)
 
 
@@ -109,6 +115,16 @@ class KeepsStateBetweenEpisodes(SubwayEnv):
 
     def episode_outcomes(self):
         return super().episode_outcomes() + self.episodes
+
+
+class CountsEarlierEpisodesIn(SubwayEnv):
+    """Its outcomes are means over all episodes so far; an episode played twice has its own mean."""
+
+    earlier = ()
+
+    def episode_outcomes(self):
+        self.earlier = (*self.earlier, super().episode_outcomes())
+        return np.mean(self.earlier, axis=0)
 
 
 class WrongDtype(SubwayEnv):
@@ -200,6 +216,7 @@ class NotAMultiAgentEnv:
         (AlwaysTheSameSeed, "two different seeds are the same"),
         (UsesGlobalRandomness, "global random numbers"),
         (KeepsStateBetweenEpisodes, "with the same seed, profile and actions differ"),
+        (CountsEarlierEpisodesIn, "after another episode"),
         (WrongDtype, "outside its space"),
         (OutcomesOfAnotherShape, r"of shape \(2,\)"),
         (InfiniteOutcome, "finite or NaN"),
@@ -219,6 +236,10 @@ def test_a_broken_plain_form_is_caught(env_class, message, monkeypatch):
     monkeypatch.setattr(conformance, "MAX_STEPS", 50)
     with pytest.raises(ConformanceError, match=message):
         check_calibratable_env(env_class, SHORT)
+
+
+def test_an_environment_may_keep_what_validate_returns():
+    check_environment(KeepsTheValidatedProfile, SHORT)
 
 
 def test_an_environment_without_randomness_may_say_so():
@@ -257,6 +278,19 @@ class ForgetsToClear(ArraySubway):
         if np.shape(rides) == np.shape(self._rides):
             self._rides = rides
         return observations
+
+
+class CountsEarlierBatchesIn(ArraySubway):
+    """Its outcomes are means over all batches so far; a batch played twice has its own mean."""
+
+    earlier = ()
+
+    def episode_outcomes(self):
+        outcomes = super().episode_outcomes()
+        if len(outcomes) == 1:
+            return outcomes
+        self.earlier = (*self.earlier, outcomes)
+        return np.mean(self.earlier, axis=0)
 
 
 class ReusesItsBuffer(ArraySubway):
@@ -314,6 +348,7 @@ class NoLength(ArraySubway):
         (SeedsFollowFromTheFirst, "played alone"),
         (NeighboursShareTheRoad, "played alone"),
         (ForgetsToClear, "played again"),
+        (CountsEarlierBatchesIn, "after another batch"),
         (ReusesItsBuffer, "return a new array"),
         (DoublePrecision, "dtype float64"),
         (OneRewardAnEpisode, r"rewards have shape \(3,\)"),

@@ -40,6 +40,12 @@ def test_from_unit_clips_to_the_bounds():
     np.testing.assert_array_equal(SPACE.from_unit([-1.0, 2.0, 0.5]), [0.0, 6.0, 10.25])
 
 
+def test_validate_returns_a_copy():
+    profile = SPACE.start
+    SPACE.validate(profile)[:] = 0.0
+    np.testing.assert_array_equal(profile, [0.25, 2.0, 10.25])
+
+
 def test_names_start_and_indices_follow_the_documented_order():
     assert SPACE.names == ("near.rate", "near.distance", "far.rate")
     assert SPACE.supertypes == ("near", "far")
