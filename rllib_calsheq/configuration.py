@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def unknown_key_message(what: str, key: str, allowed: list[str]) -> str:
-    """One sentence that names an unknown key, the nearest known one, and all of them."""
-    near = difflib.get_close_matches(str(key), allowed, n=1)
+def unknown_key_message(
+    what: str, key: str, allowed: list[str], unlisted: Iterable[str] = ()
+) -> str:
+    """One sentence that names an unknown key, the nearest known one, and all of them.
+
+    Args:
+        what: What has no such field.
+        key: The unknown key.
+        allowed: The known ones.
+        unlisted: Further known ones, too many to list.
+    """
+    near = difflib.get_close_matches(str(key), [*allowed, *unlisted], n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{what} has no field {key!r}{hint}; the fields are {sorted(allowed)}"
 

@@ -101,7 +101,9 @@ class FrozenRun:
         if not issubclass(state.get("class", object), CALSHEQConfig):
             raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
         self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
-        self.config.num_env_runners = 0
+        # Nothing is trained here, and the machine may be another one.
+        self.config.num_env_runners = self.config.num_learners = 0
+        self.config.num_gpus_per_learner = self.config.num_gpus_per_env_runner = 0
         self.config.validate()
         self.calibration: Calibration = self.config.build_calibration()
         self.calibration.load_state_dict(_calibration_state(self.path))

@@ -237,7 +237,7 @@ SHARE = {"supertype_1.share": 0.3}
             spec({"targets": {"targets": SHARE, "env_config": 3}}),
             ["env_config of the targets is 3"],
         ),
-        (spec({"lr": 0.1}), ["config.lr has no effect", "lr_shared.initial"]),
+        (spec({"lr": 0.1}), ["lr has no effect on CALSHEQ", "lr_shared.initial"]),
         (
             spec({"calibrator": {"name": "ppo", "learning_rate": 0.1}}),
             ["calibrator.learning_rate has no effect", "lr_cal.initial"],

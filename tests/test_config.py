@@ -82,7 +82,7 @@ def test_bad_input_is_refused_with_what_to_do(fields, words):
 
 
 def test_own_connectors_are_refused_on_the_array_path():
-    config = CALSHEQConfig().update_from_dict(GOOD)
+    config = CALSHEQConfig().update_from_dict(GOOD | {"sampling": "arrays"})
     config.learners(learner_connector=lambda *a: None)
     with pytest.raises(ValueError, match="does not run connectors of your own"):
         config.validate()

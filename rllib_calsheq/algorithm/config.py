@@ -9,12 +9,32 @@ import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
-from ray.tune.result import TRIAL_INFO
+from ray.rllib.utils.serialization import deserialize_type
 
 from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
-from rllib_calsheq.algorithm.problem import CalibrationProblem, read_problem, resolve_env
-from rllib_calsheq.algorithm.validation import check_array_path, check_episode_path, check_fields
+from rllib_calsheq.algorithm.field_checks import (
+    check_derived,
+    check_kept,
+    check_rllib_fields,
+    check_value,
+)
+from rllib_calsheq.algorithm.networks import check_model_config, network_fields
+from rllib_calsheq.algorithm.problem import (
+    SHARED_POLICY,
+    CalibrationProblem,
+    read_problem,
+    resolve_env,
+)
+from rllib_calsheq.algorithm.rllib_fields import FIELDS
+from rllib_calsheq.algorithm.validation import (
+    array_obstacles,
+    check_array_path,
+    check_episode_path,
+    check_fields,
+    check_gpus,
+    say_once,
+)
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
 from rllib_calsheq.configuration import from_mapping, merge, require, unknown_key_message
@@ -24,10 +44,9 @@ from rllib_calsheq.target_files import TargetFile, inline_targets
 from rllib_calsheq.targets import TargetSet
 from rllib_calsheq.timescales import LearningRate, check_assumption_2
 
-#: Module ID of the one policy that all agents share.
-SHARED_POLICY = "shared_policy"
-#: Keys that RLlib and Tune put into configurations and that are no fields.
-OTHER_KEYS = ("multiagent", "class", "callbacks", TRIAL_INFO)
+#: Keys that RLlib and Tune put into configurations and that are no fields, besides Tune's
+#: own that begin with two underscores.
+OTHER_KEYS = ("multiagent", "class", "callbacks")
 #: Environment slots of a runner on the episode path, where episodes have one length.
 MAX_EPISODE_SLOTS = 16
 
@@ -48,7 +67,7 @@ DEFAULT_CALIBRATOR = "ppo"
 class CALSHEQConfig(PPOConfig):
     """Configuration of a calibration.
 
-    Everything of `PPOConfig` configures the shared policy, except ``lr`` (see ``lr_shared``).
+    What becomes of the fields of `PPOConfig` says `rllib_fields.FIELDS`; see docs/configuration.md.
     All names below are keys of a tuned example's ``config`` too.
 
     Attributes:
@@ -62,7 +81,8 @@ class CALSHEQConfig(PPOConfig):
             warned about (``warn``).
         profile_window: Stages over which the calibrated profile Λ̂ averages.
         sampling: ``arrays`` steps all episodes at once (the environment needs the array
-            form); ``episodes`` is RLlib's own path; ``auto`` takes arrays where it can.
+            form); ``episodes`` is RLlib's own path; ``auto`` takes arrays where it can, and
+            says what is in the way where it cannot.
     """
 
     # RLlib's own fields, whose types it does not state.
@@ -101,6 +121,8 @@ class CALSHEQConfig(PPOConfig):
         self.batch_mode = "complete_episodes"
         self.multi_agent(policies={SHARED_POLICY}, policy_mapping_fn=map_to_shared_policy)
         self._problem: CalibrationProblem | None = None
+        #: Values of the derived fields, as the last `validate` set them.
+        self._derived: dict[str, Any] = {}
 
     # --- setters ----------------------------------------------------------------------
 
@@ -130,26 +152,61 @@ class CALSHEQConfig(PPOConfig):
         super().environment(env, **kwargs)
         return self
 
+    def rl_module(self, *, model_config: Any = NotProvided, **kwargs: Any) -> CALSHEQConfig:
+        """RLlib's network settings.
+
+        Args:
+            model_config: A mapping changes single fields of the network, RLlib's
+                `DefaultModelConfig` states them all.
+            **kwargs: RLlib's other arguments.
+        """
+        if model_config is not NotProvided:
+            self._model_config = {**self._model_config, **network_fields(model_config)}
+        super().rl_module(**kwargs)
+        return self
+
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> CALSHEQConfig:
-        """RLlib's update, which takes any key, with unknown keys refused.
+        """RLlib's update, which takes any key, with unknown keys and bad values refused.
 
         Raises:
-            ValueError: If a key is no field of this configuration.
+            ValueError: If a key is no field of this configuration, or its value would have no
+                effect or is not allowed.
         """
-        allowed = [name for name in vars(self) if not name.startswith("_")]
-        for key in config_dict:
+        given = dict(config_dict)
+        model_config = given.pop("model_config", None)
+        if model_config is not None:
+            self.rl_module(model_config=model_config)
+        own = given.get("_derived", self._derived)
+        rest: dict[str, Any] = {}
+        for key, value in given.items():
             name = self._translate_special_keys(key, warn_deprecated=False)
-            if key not in OTHER_KEYS and not key.startswith("_") and not hasattr(self, name):
-                raise ValueError(unknown_key_message("the CALSHEQ configuration", key, allowed))
-        for key in ("env_config", "model_config"):
-            given = config_dict.get(key) or {}
-            require(isinstance(given, Mapping), key, given, "a mapping of its fields")
-        rest = dict(config_dict)
-        # RLlib reads this key as a whole; here it changes single fields of the network.
-        model_config = rest.pop("model_config", None) or {}
+            if name == "callbacks_class" and isinstance(value, str):
+                value = deserialize_type(value, error=True)
+            self._check_key(key, name, value)
+            if name in FIELDS:
+                stored = FIELDS[name].stored_as or name
+                check_value(name, value, getattr(self, stored), own.get(name))
+                rest[stored] = value
+            else:
+                rest[key] = value
         super().update_from_dict(rest)
-        self._model_config = {**self._model_config, **model_config}
         return self
+
+    def _check_key(self, key: str, name: str, value: Any) -> None:
+        if name in vars(self) or name in FIELDS or key in OTHER_KEYS or key.startswith("__"):
+            return
+        if callable(getattr(type(self), name, None)):
+            arguments = list(value) if isinstance(value, Mapping) else []
+            for argument in arguments:
+                if argument in FIELDS:
+                    check_value(argument, value[argument], getattr(self, argument))
+            raise ValueError(
+                f"{key} is a method of RLlib's configuration in Python; in an experiment file write "
+                f"its arguments{f' {arguments}' if arguments else ''} as keys of `config` itself"
+            )
+        own = [n for n in vars(self) if n not in FIELDS and not n.startswith("_")]
+        message = unknown_key_message("the CALSHEQ configuration", key, own, FIELDS)
+        raise ValueError(f"{message}, and RLlib's of docs/configuration.md")
 
     # --- derived ----------------------------------------------------------------------
 
@@ -215,7 +272,7 @@ class CALSHEQConfig(PPOConfig):
     def uses_arrays(self) -> bool:
         """Whether episodes are sampled as arrays."""
         if self.sampling == "auto":
-            return self.problem().has_array_form
+            return not array_obstacles(self, CALSHEQConfig())
         return self.sampling == "arrays"
 
     @property
@@ -281,6 +338,12 @@ class CALSHEQConfig(PPOConfig):
         Raises:
             ValueError: If something cannot work; the message says what to do.
         """
+        # RLlib's evaluation configuration is a copy of this one that it changes itself.
+        if not self.in_evaluation:
+            check_rllib_fields(self, CALSHEQConfig())
+            if self._rl_module_spec is None:
+                check_model_config(self.model_config)
+            check_gpus(self)
         check_fields(self)
         check_assumption_2(*self.learning_rates(), on_break=self.assumption_2)
         self.env = resolve_env(self.env) if self.env is not None else None
@@ -291,31 +354,55 @@ class CALSHEQConfig(PPOConfig):
         self._problem = None
         problem = self.problem()
         self.target_set()
+        obstacles = array_obstacles(self, CALSHEQConfig())
         if self.uses_arrays:
-            check_array_path(self, problem)
+            check_array_path(self, obstacles)
         else:
             check_episode_path(self)
+        if not self.uses_arrays and problem.has_array_form and self.sampling == "auto":
+            say_once(
+                f"sampling: RLlib's own path, several times slower, since {obstacles[0]}; "
+                "`sampling: episodes` says that this is meant"
+            )
         self._derive(problem)
         super().validate()
+
+    def check_kept(self, given: Mapping[str, Any]) -> None:
+        """Checks that validation kept what was given.
+
+        Args:
+            given: Field values as they were passed to `update_from_dict`.
+
+        Raises:
+            ValueError: If a field was replaced by what CALSHEQ sets itself.
+        """
+        check_kept(self, given)
 
     def _derive(self, problem: CalibrationProblem) -> None:
         """Sets RLlib's own fields to what this configuration means."""
         arrays = self.uses_arrays
-        self.env_runner_cls = ArrayEnvRunner if arrays else EpisodeEnvRunner
-        self._learner_class = LeanPPOLearner if arrays else TwoTimescalePPOLearner
-        self.add_default_connectors_to_learner_pipeline = not arrays
         per_runner = -(-self.num_particles // max(self.num_env_runners, 1))
         # The array runner holds one plain environment, for its spaces. Episodes of different
         # length cannot share a runner's slots: the short ones would be sampled more often.
         fixed_length = problem.episode_length is not None
         slots = min(per_runner, MAX_EPISODE_SLOTS) if fixed_length else 1
-        self.num_envs_per_env_runner = 1 if arrays else slots
+        # The batch size is only compared with the minibatch size: agent steps of a stage.
+        steps = (problem.episode_length or 1) * problem.num_agents * self.num_particles
+        derived = {
+            "env_runner_cls": ArrayEnvRunner if arrays else EpisodeEnvRunner,
+            "learner_class": LeanPPOLearner if arrays else TwoTimescalePPOLearner,
+            "add_default_connectors_to_learner_pipeline": not arrays,
+            "num_envs_per_env_runner": 1 if arrays else slots,
+            "lr": self.learning_rates()[0].initial,
+            "train_batch_size_per_learner": max(steps, self.minibatch_size or 1),
+        }
+        if not self.in_evaluation:
+            check_derived(self, CALSHEQConfig(), self._derived, derived)
+        for name, value in derived.items():
+            setattr(self, FIELDS[name].stored_as or name, value)
+        self._derived = derived
         if not isinstance(problem.action_space, gym.spaces.Box):
             self._model_config = {**self._model_config, "free_log_std": False}
-        self.lr = self.learning_rates()[0].initial
-        # Only compared with the minibatch size: agent steps of a stage.
-        steps = (problem.episode_length or 1) * problem.num_agents * self.num_particles
-        self.train_batch_size_per_learner = max(steps, self.minibatch_size or 1)
         from rllib_calsheq.callbacks import CalibrationCallback
 
         callbacks = self.callbacks_class

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import (
@@ -98,6 +99,15 @@ class _TableRunner(MultiAgentEnvRunner):
         self.metrics.log_value(STAGE_REPORTS, report, reduce="item_series")
         self._round += 1
 
+    def _on_sample_end(self, samples: list[Any]) -> None:
+        """RLlib's callback of this name, which both paths call once a round."""
+        make_callback(
+            "on_sample_end",
+            callbacks_objects=self._callbacks,
+            callbacks_functions=self.config.callbacks_on_sample_end,
+            kwargs={"env_runner": self, "metrics_logger": self.metrics, "samples": samples},
+        )
+
 
 class ArrayEnvRunner(_TableRunner):
     """Steps all particles of this runner at once through the environment's array form."""
@@ -142,6 +152,7 @@ class ArrayEnvRunner(_TableRunner):
             )
         self._report(table, particles, outcomes)
         self._log_block(module_id, block)
+        self._on_sample_end([block])
         return [block]
 
     def _log_block(self, module_id: str, block: RolloutBlock) -> None:
@@ -170,21 +181,26 @@ class EpisodeEnvRunner(_TableRunner):
     def sample(self, *, explore: bool | None = None, **kwargs: Any) -> list[Any]:
         """Samples one episode of each of this runner's particles, ``num_envs`` at a time."""
         table, particles, seeds = self._next_round()
+        self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, 0, reduce="sum")
         if not len(particles):
             return []
+        explore = self.config.explore if explore is None else explore
         episodes: list[Any] = []
         self._outcomes: dict[int, np.ndarray] = {}
         self._profiles = table.profiles[particles]
-        with torch_stream(*self._action_stream()):
+        with self.metrics.log_time(SAMPLE_TIMER), torch_stream(*self._action_stream()):
             for first in range(0, len(particles), self.num_envs):
                 self._slots = np.arange(first, min(first + self.num_envs, len(particles)))
                 self._seeds = [seeds[i] for i in self._slots]
-                episodes += super().sample(num_episodes=len(self._slots), explore=explore)
+                self._ended: set[int] = set()
+                # What RLlib's sample() comes down to, without its on_sample_end in each turn.
+                episodes += self._sample(num_episodes=len(self._slots), explore=explore)
         done = np.array(sorted(self._outcomes), dtype=np.intp)
         if len(done):
             rows = np.stack([self._outcomes[i] for i in done])
             self._report(table, particles[done], rows)
+        self._on_sample_end(episodes)
         return episodes
 
     def _try_env_reset(self, *, seed: Any = None, options: Any = None) -> Any:
@@ -198,11 +214,15 @@ class EpisodeEnvRunner(_TableRunner):
         return super()._try_env_reset(seed=padded, options=options)
 
     def _make_on_episode_callback(self, which: str, idx: int, episodes: list[Any]) -> None:
-        """Reads the outcomes of a slot's first finished episode, then calls RLlib's callbacks."""
-        if which == "on_episode_end" and idx < len(self._slots):
-            self._outcomes.setdefault(
-                int(self._slots[idx]), self._slot_outcomes(idx, episodes[idx])
-            )
+        """RLlib's callbacks, for the one episode of each particle; reads its outcomes first.
+
+        Idle slots, and what RLlib begins in a slot after its episode ended, are no particle's.
+        """
+        if idx >= len(self._slots) or idx in self._ended:
+            return
+        if which == "on_episode_end":
+            self._ended.add(idx)
+            self._outcomes[int(self._slots[idx])] = self._slot_outcomes(idx, episodes[idx])
         super()._make_on_episode_callback(which, idx, episodes)
 
     def _slot_outcomes(self, slot: int, episode: Any) -> np.ndarray:

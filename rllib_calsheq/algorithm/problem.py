@@ -13,6 +13,9 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from rllib_calsheq.supertypes import SupertypeSpace
 from rllib_calsheq.targets import Outcome, reward_outcomes
 
+#: Module ID of the one policy that all agents share.
+SHARED_POLICY = "shared_policy"
+
 
 @dataclass(frozen=True)
 class CalibrationProblem:

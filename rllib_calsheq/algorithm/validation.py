@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import ray
+import torch
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils import force_list
 
-from rllib_calsheq.algorithm.problem import CalibrationProblem
+from rllib_calsheq.algorithm.field_checks import changed_for_episodes
 from rllib_calsheq.calibrators import calibrator_config
 from rllib_calsheq.configuration import require
 
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.config import CALSHEQConfig
+
+logger = logging.getLogger(__name__)
+
+#: Callbacks that get RLlib's episode objects.
+EPISODE_CALLBACKS = ("on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end")
 
 
 def check_fields(config: CALSHEQConfig) -> None:
@@ -36,19 +48,6 @@ def check_fields(config: CALSHEQConfig) -> None:
     for name in ("num_particles", "profile_window"):
         value = getattr(config, name)
         require(isinstance(value, int) and value >= 1, name, value, "integers from 1")
-    for name, least in (
-        ("num_env_runners", 0),
-        ("seed", 0),
-        ("minibatch_size", 1),
-        ("num_epochs", 1),
-    ):
-        value = getattr(config, name)
-        require(
-            value is None or (isinstance(value, int) and value >= least),
-            name,
-            value,
-            f"integers from {least}",
-        )
     for name, allowed in (
         ("assumption_2", ("refuse", "warn")),
         ("sampling", ("auto", "arrays", "episodes")),
@@ -60,25 +59,18 @@ def check_fields(config: CALSHEQConfig) -> None:
         config.num_env_runners,
         f"at most num_particles = {config.num_particles}, so that each has a particle",
     )
-    if config.evaluation_interval:
-        raise ValueError(
-            f"evaluation_interval is {config.evaluation_interval}, but the env runners of RLlib's "
-            "evaluation get no supertypes: leave it out and use `calsheq evaluate`, which works "
-            "while the run goes on, too"
-        )
 
 
-def check_array_path(config: CALSHEQConfig, problem: CalibrationProblem) -> None:
+def check_array_path(config: CALSHEQConfig, obstacles: list[str]) -> None:
     """Checks that episodes can be sampled as arrays.
 
     Raises:
         ValueError: If they cannot; the message says what to change.
     """
-    instead = "or set `sampling: episodes` to use RLlib's own path"
-    if not problem.has_array_form:
+    if obstacles:
         raise ValueError(
-            f"{config.env.__name__} has no array form, which `sampling: arrays` needs: give its "
-            f"class an array_form() (rllib_calsheq.protocol.ArrayEnv), {instead}"
+            f"`sampling: arrays` cannot be used: {obstacles[0]}; change that, or set `sampling: "
+            "episodes` to use RLlib's own path"
         )
     require(
         not config.num_learners or config.num_learners <= config.num_particles,
@@ -86,22 +78,34 @@ def check_array_path(config: CALSHEQConfig, problem: CalibrationProblem) -> None
         config.num_learners,
         f"at most num_particles = {config.num_particles}, so that each has an episode",
     )
-    connectors = {
-        "env_to_module_connector": config._env_to_module_connector,
-        "module_to_env_connector": config._module_to_env_connector,
-        "learner_connector": config._learner_connector,
-    }
-    given = [name for name, connector in connectors.items() if connector is not None]
-    if given:
-        raise ValueError(
-            f"the array path does not run connectors of your own, but {given} are set: take "
-            f"them out, {instead}"
+
+
+def array_obstacles(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]:
+    """What keeps a configuration from sampling its episodes as arrays, a clause each."""
+    problem = config.problem()
+    found = []
+    if not problem.has_array_form:
+        found.append(
+            f"{config.env.__name__} has no array form (a class method array_form(), see "
+            "rllib_calsheq.protocol.ArrayEnv)"
         )
     if not isinstance(problem.observation_space, gym.spaces.Box):
-        raise ValueError(
+        found.append(
             "the array path needs Box observations, but the environment has "
-            f"{problem.observation_space}: flatten them, {instead}"
+            f"{problem.observation_space}"
         )
+    if config.model_config.get("use_lstm"):
+        found.append(
+            "model_config.use_lstm is set, and the array path keeps no memory of a network"
+        )
+    for callback in force_list(config.callbacks_class):
+        own = [name for name in EPISODE_CALLBACKS if _overrides(callback, name)]
+        if own:
+            found.append(
+                f"{callback.__name__} defines {', '.join(own)}, but the array path makes no "
+                "episode objects"
+            )
+    return found + changed_for_episodes(config, defaults)
 
 
 def check_episode_path(config: CALSHEQConfig) -> None:
@@ -116,3 +120,38 @@ def check_episode_path(config: CALSHEQConfig) -> None:
             "each standardise their own part of the advantages and adapt a KL coefficient of their "
             "own: set num_learners to 0 or 1, or use `sampling: arrays`, where they work as one"
         )
+
+
+def _overrides(callback: Any, name: str) -> bool:
+    return getattr(callback, name, None) is not getattr(RLlibCallback, name)
+
+
+def check_gpus(config: CALSHEQConfig) -> None:
+    """Checks that the GPUs that are asked for are there; on a cluster Ray waits for them.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    asked = {
+        "num_gpus_per_learner": config.num_gpus_per_learner * max(config.num_learners, 1),
+        "num_gpus_per_env_runner": config.num_gpus_per_env_runner * config.num_env_runners,
+    }
+    if not any(asked.values()) or os.environ.get("RAY_ADDRESS"):
+        return
+    there = (
+        ray.cluster_resources().get("GPU", 0.0)
+        if ray.is_initialized()
+        else torch.cuda.device_count()
+    )
+    for name, number in asked.items():
+        if number > there:
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, {number:g} GPUs in all, but there are "
+                f"{there:g} here: set it to 0 to use CPUs"
+            )
+
+
+@functools.cache
+def say_once(line: str) -> None:
+    """Prints a line, once a process, where Python's logging puts warnings."""
+    logger.warning(line)

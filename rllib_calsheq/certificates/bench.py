@@ -60,6 +60,11 @@ class Bench:
                 f"{self.config.env.__name__} has no array form, which a certificate needs to play "
                 "enough episodes: give its class an array_form() (rllib_calsheq.protocol.ArrayEnv)"
             )
+        if self.config.model_config.get("use_lstm"):
+            raise ValueError(
+                f"the policy of {checkpoint} has a memory (model_config.use_lstm), but certificates "
+                "play policies without one: train without use_lstm to certify"
+            )
         own = self.config.env.array_form(self.config.env_config)
         self.env_config = merge(self.config.env_config, settings.env_config)
         self.env: ArrayEnv = self.config.env.array_form(self.env_config)

@@ -90,13 +90,10 @@ def check(experiment: Any) -> None:
     from rllib_calsheq.algorithm import CALSHEQConfig
     from rllib_calsheq.cli.experiment_files import variants
 
-    if "lr" in experiment.config:
-        raise ValueError(
-            "config.lr has no effect on CALSHEQ, whose rates follow schedules by stage: set "
-            "config.lr_shared.initial (shared policy) and config.lr_cal.initial (calibrator)"
-        )
     for variant in variants(experiment.config):
-        CALSHEQConfig().update_from_dict(variant).validate()
+        config = CALSHEQConfig().update_from_dict(variant)
+        config.validate()
+        config.check_kept(variant)
 
 
 def check_algorithm(name: str) -> None:
@@ -218,12 +215,23 @@ def _report(experiment: Any, folder: Path, results: Any) -> int:
         from rllib_calsheq.cli.reports import finish_run
 
         finish_run(folder, evaluate=len(results) == 1)
+    print(f"results in {folder}", flush=True)
     failed = [result for result in results if result.error is not None]
     for result in failed:
-        last_line = str(result.error).strip().splitlines()[-1]
-        fail(f"trial {Path(result.path).name} stopped: {last_line}")
-    print(f"results in {folder}", flush=True)
+        # Last, and each in one line, so that the cause is what one sees.
+        name = Path(result.path).name
+        print(f"error: trial {name} stopped: {cause(result.error)}", file=sys.stderr, flush=True)
     return 1 if failed else 0
+
+
+def cause(error: BaseException | str) -> str:
+    """What stopped a trial, in one line: what comes after the last of Ray's traces."""
+    lines = str(error).strip().splitlines()
+    frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    # The frame's own code and its markers are indented; the exception is not.
+    start = next((i for i, line in enumerate(after) if line and not line[0].isspace()), 0)
+    return " ".join(" ".join(after[start:]).split())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""Sets of allowed values, each with the words that name it in errors and in the documentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A set of values.
+
+    Attributes:
+        text: What the values are, in words.
+        holds: Whether a value is one of them.
+    """
+
+    text: str
+    holds: Callable[[Any], bool]
+
+    def __or__(self, other: Allowed) -> Allowed:
+        """The values of both sets."""
+        return Allowed(
+            f"{self.text} or {other.text}", lambda value: self.holds(value) or other.holds(value)
+        )
+
+
+def one_of(*values: Any) -> Allowed:
+    """The values themselves; True is not 1 here."""
+    words = ", ".join(str(value) for value in values)
+    kinds = {(type(value), value) for value in values}
+    return Allowed(words, lambda value: _is_hashable(value) and (type(value), value) in kinds)
+
+
+def integers(least: int) -> Allowed:
+    """Integers from ``least``; True and False are none."""
+    return Allowed(f"integers from {least}", lambda value: _is_integer(value) and value >= least)
+
+
+def numbers(least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> Allowed:
+    """Numbers in [least, most], or in (least, most] if ``above``; NaN, True and False are none."""
+    if most < math.inf:
+        text = f"numbers in [{least:g}, {most:g}]"
+    else:
+        text = f"numbers {'above' if above else 'from'} {least:g}"
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            return False
+        return (value > least if above else value >= least) and value <= most
+
+    return Allowed(text, holds)
+
+
+def lists_of(items: Allowed, *, empty: bool = False) -> Allowed:
+    """Lists and tuples of allowed items."""
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not (value or empty):
+            return False
+        return all(items.holds(item) for item in value)
+
+    return Allowed(f"lists of {items.text}", holds)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_hashable(value: Any) -> bool:
+    return getattr(type(value), "__hash__", None) is not None and not isinstance(value, tuple)
+
+
+BOOLEANS = one_of(True, False)
+NONE = one_of(None)
+NAMES = Allowed("names", lambda value: isinstance(value, str) and bool(value))
+MAPPINGS = Allowed("mappings", lambda value: isinstance(value, Mapping))
+FUNCTIONS = Allowed("functions", callable)
+FUNCTION_LISTS = FUNCTIONS | lists_of(FUNCTIONS) | NONE
