@@ -38,7 +38,7 @@ class CountingEpisodes(Counting):
         self.calls["end"] += 1
 
 
-def config(callbacks, particles=4, **fields):
+def config(callbacks=RLlibCallback, particles=4, **fields):
     return CALSHEQConfig().update_from_dict(
         {
             "env": EchoEnv,
@@ -72,7 +72,7 @@ def test_on_sample_end_is_called_once_a_round(sampling):
 
 def test_a_function_for_on_sample_end_is_called_once_a_round():
     seen = []
-    made = config(RLlibCallback)
+    made = config()
     made.callbacks(on_sample_end=lambda *, samples, **kwargs: seen.append(len(samples)))
     train(made)
     assert seen == [1, 1]
@@ -92,7 +92,7 @@ def test_episode_callbacks_are_refused_on_the_array_path():
     with pytest.raises(ValueError, match="CountingEpisodes defines on_episode_created") as caught:
         config(CountingEpisodes, sampling="arrays").validate()
     assert "sampling: episodes" in str(caught.value)
-    made = config(RLlibCallback, sampling="arrays")
+    made = config(sampling="arrays")
     made.callbacks(on_episode_end=lambda **kwargs: None)
     with pytest.raises(ValueError, match="callbacks_on_episode_end is set"):
         made.validate()
@@ -110,7 +110,7 @@ def test_auto_takes_the_episode_path_and_says_why(caplog, change, says):
     from rllib_calsheq.algorithm.validation import say_once
 
     say_once.cache_clear()
-    made = config(RLlibCallback, **change)
+    made = config(**change)
     made.validate()
     made.copy(copy_frozen=False).validate()
     assert made.env_runner_cls is EpisodeEnvRunner

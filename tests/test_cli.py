@@ -353,3 +353,41 @@ def test_targets_of_a_table_can_be_calibrated_to(tmp_path, capsys):
     assert calsheq.main(["targets", str(table), *COLUMNS]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed == yaml.safe_load(output.read_text(encoding="utf-8"))
+
+
+# --- trials that fail -----------------------------------------------------------------------
+
+
+def test_the_cause_of_a_failure_is_what_follows_the_first_trace():
+    trace = (
+        "ray::CALSHEQ.train() (pid=1)\n"
+        '  File "a.py", line 1, in f\n    g()\n    ^^^\n'
+        '  File "b.py", line 2, in g\n    raise KeyError(1)\n'
+    )
+    assert rllib.cause(f"{trace}KeyError: 'state_in'") == "KeyError: 'state_in'"
+    assert rllib.cause(f"{trace}ValueError: no trades:\n  none") == "ValueError: no trades: none"
+    chain = f"{trace}KeyError: 1\n\n{rllib.DIRECT_CAUSE}\n\n{trace}ValueError: wrapped"
+    assert rllib.cause(chain) == "KeyError: 1"
+    assert rllib.cause("the actor died\nunexpectedly") == "the actor died unexpectedly"
+
+
+@pytest.mark.learning
+def test_a_failed_trial_exits_with_1_and_its_cause_is_the_last_line(tmp_path):
+    import subprocess
+    import sys
+
+    config = {"targets": {"only.a": 0.5}, "env_config": {}}
+    file = write(tmp_path, spec(config, env="failing_env.FailingEnv"))
+    command = [sys.executable, "-m", "rllib_calsheq.cli.rllib", "train", "-f", str(file)]
+    run = subprocess.run(
+        [*command, "--storage-path", str(tmp_path / "runs")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 1, run.stdout
+    assert run.stdout.strip().splitlines()[-1] == (
+        "error: trial trial_00000 stopped: ValueError: the market is closed: no trades today"
+    )

@@ -9,6 +9,7 @@ import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.utils.serialization import deserialize_type
 
 from rllib_calsheq.algorithm.connector import BlocksToBatch
@@ -161,7 +162,13 @@ class CALSHEQConfig(PPOConfig):
             **kwargs: RLlib's other arguments.
         """
         if model_config is not NotProvided:
-            self._model_config = {**self._model_config, **network_fields(model_config)}
+            fields, kept = network_fields(model_config), dict(self._model_config)
+            if fields.get("use_lstm"):
+                # Our free_log_std is RLlib's head that takes no sequences, and RLlib wants to be
+                # told its own default length of them.
+                kept["free_log_std"] = False
+                kept.setdefault("max_seq_len", DefaultModelConfig.max_seq_len)
+            self._model_config = {**kept, **fields}
         super().rl_module(**kwargs)
         return self
 

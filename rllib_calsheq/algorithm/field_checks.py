@@ -97,5 +97,5 @@ def _same(one: Any, other: Any) -> bool:
         return False
     try:
         return bool(one == other)
-    except (TypeError, ValueError):  # e.g. arrays
+    except (AttributeError, TypeError, ValueError):  # e.g. arrays, RLlib's PolicySpec
         return False

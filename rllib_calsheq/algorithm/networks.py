@@ -85,3 +85,8 @@ def check_model_config(model_config: Mapping[str, Any]) -> None:
             raise ValueError(unknown_key_message("model_config", name, list(NETWORK_FIELDS)))
         allowed = NETWORK_FIELDS[name]
         require(allowed.holds(value), f"model_config.{name}", value, allowed.text)
+    if model_config.get("use_lstm") and model_config.get("free_log_std"):
+        raise ValueError(
+            "model_config has use_lstm and free_log_std, but RLlib's head for a free log standard "
+            "deviation takes no sequences: set one of the two to false"
+        )

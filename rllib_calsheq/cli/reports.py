@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rllib_calsheq.files import write_json
-from rllib_calsheq.runs import find_checkpoint, find_trials
+from rllib_calsheq.runs import TRIAL_FILE, find_checkpoint, find_trials
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -79,6 +79,8 @@ def finish_run(folder: Path, *, evaluate: bool) -> None:
     except ValueError:
         return
     for trial in trials:
+        if not (trial / TRIAL_FILE).stat().st_size:
+            continue  # It failed before its first result.
         for picture in draw_trial(trial):
             print(f"drew {picture}", flush=True)
     if not evaluate:

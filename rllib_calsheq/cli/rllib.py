@@ -17,6 +17,8 @@ DEFAULT_STORAGE = "~/ray_results"
 MAX_NAME_LENGTH = 100
 #: Seconds between snapshots of an experiment's state: what a kill can cost at most.
 SNAPSHOT_EVERY_S = "5"
+#: What Python writes between an error and the one that was raised from it.
+DIRECT_CAUSE = "The above exception was the direct cause of the following exception:"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -225,8 +227,8 @@ def _report(experiment: Any, folder: Path, results: Any) -> int:
 
 
 def cause(error: BaseException | str) -> str:
-    """What stopped a trial, in one line: what comes after the last of Ray's traces."""
-    lines = str(error).strip().splitlines()
+    """What stopped a trial, in one line: what comes after the trace of the first error."""
+    lines = str(error).partition(DIRECT_CAUSE)[0].strip().splitlines()
     frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
     after = lines[frames[-1] + 1 :] if frames else lines
     # The frame's own code and its markers are indented; the exception is not.
