@@ -1,6 +1,7 @@
 """Callbacks of the user's own: called once an episode or once a round, or refused."""
 
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -14,7 +15,7 @@ LENGTH = 3
 
 
 class Counting(RLlibCallback):
-    calls: Counter = Counter()
+    calls: ClassVar[Counter] = Counter()
 
     def on_sample_end(self, *, samples, **kwargs):
         self.calls["sample_end"] += 1
@@ -22,7 +23,7 @@ class Counting(RLlibCallback):
 
 
 class CountingEpisodes(Counting):
-    calls: Counter = Counter()
+    calls: ClassVar[Counter] = Counter()
 
     def on_episode_created(self, **kwargs):
         self.calls["created"] += 1

@@ -1,5 +1,9 @@
 """RLlib's own fields: each is honoured, derived or refused, and none is dropped in silence."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -62,6 +66,13 @@ def test_a_refused_field_that_is_changed_is_refused(name):
     made.validate()
     setattr(made, FIELDS[name].stored_as or name, "changed")
     assert name in refusal(made)
+
+
+def test_the_page_about_the_table_is_up_to_date():
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, str(root / "tools" / "document_fields.py"), "--check"]
+    done = subprocess.run(command, check=False, capture_output=True)
+    assert done.returncode == 0, "run: python tools/document_fields.py"
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -129,6 +140,7 @@ BAD = [
     ({"model_config": {"fcnet_activation": "tahn"}}, ["fcnet_activation is 'tahn'", "relu"]),
     ({"model_config": {"fcnet_hidens": [8]}}, ["'fcnet_hidens'", "did you mean 'fcnet_hiddens'"]),
     ({"model_config": {"free_log_std": "yes"}}, ["free_log_std is 'yes'"]),
+    ({"model_config": {"lstm_use_prev_action": True}}, ["lstm_use_prev_action", "no network"]),
     ({"model_config": {"use_lstm": True}, "sampling": "arrays"}, ["use_lstm", "episodes"]),
     ({"model_config": {"use_lstm": True, "free_log_std": True}}, ["takes no sequences"]),
     ({"fcnet_hiddens": [8]}, ["no field 'fcnet_hiddens'"]),

@@ -50,7 +50,8 @@ def numbers(least: float = -math.inf, most: float = math.inf, *, above: bool = F
     def holds(value: Any) -> bool:
         if not isinstance(value, Real) or isinstance(value, bool):
             return False
-        return (value > least if above else value >= least) and value <= most
+        number = float(value)
+        return (number > least if above else number >= least) and number <= most
 
     return Allowed(text, holds)
 

@@ -10,7 +10,6 @@ from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-from ray.rllib.utils.serialization import deserialize_type
 
 from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
@@ -18,7 +17,7 @@ from rllib_calsheq.algorithm.field_checks import (
     check_derived,
     check_kept,
     check_rllib_fields,
-    check_value,
+    checked_keys,
 )
 from rllib_calsheq.algorithm.networks import check_model_config, network_fields
 from rllib_calsheq.algorithm.problem import (
@@ -38,16 +37,13 @@ from rllib_calsheq.algorithm.validation import (
 )
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.configuration import from_mapping, merge, require, unknown_key_message
+from rllib_calsheq.configuration import from_mapping, merge, require
 from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
 from rllib_calsheq.target_files import TargetFile, inline_targets
 from rllib_calsheq.targets import TargetSet
 from rllib_calsheq.timescales import LearningRate, check_assumption_2
 
-#: Keys that RLlib and Tune put into configurations and that are no fields, besides Tune's
-#: own that begin with two underscores.
-OTHER_KEYS = ("multiagent", "class", "callbacks")
 #: Environment slots of a runner on the episode path, where episodes have one length.
 MAX_EPISODE_SLOTS = 16
 
@@ -183,37 +179,8 @@ class CALSHEQConfig(PPOConfig):
         model_config = given.pop("model_config", None)
         if model_config is not None:
             self.rl_module(model_config=model_config)
-        own = given.get("_derived", self._derived)
-        rest: dict[str, Any] = {}
-        for key, value in given.items():
-            name = self._translate_special_keys(key, warn_deprecated=False)
-            if name == "callbacks_class" and isinstance(value, str):
-                value = deserialize_type(value, error=True)
-            self._check_key(key, name, value)
-            if name in FIELDS:
-                stored = FIELDS[name].stored_as or name
-                check_value(name, value, getattr(self, stored), own.get(name))
-                rest[stored] = value
-            else:
-                rest[key] = value
-        super().update_from_dict(rest)
+        super().update_from_dict(checked_keys(self, given))
         return self
-
-    def _check_key(self, key: str, name: str, value: Any) -> None:
-        if name in vars(self) or name in FIELDS or key in OTHER_KEYS or key.startswith("__"):
-            return
-        if callable(getattr(type(self), name, None)):
-            arguments = list(value) if isinstance(value, Mapping) else []
-            for argument in arguments:
-                if argument in FIELDS:
-                    check_value(argument, value[argument], getattr(self, argument))
-            raise ValueError(
-                f"{key} is a method of RLlib's configuration in Python; in an experiment file write "
-                f"its arguments{f' {arguments}' if arguments else ''} as keys of `config` itself"
-            )
-        own = [n for n in vars(self) if n not in FIELDS and not n.startswith("_")]
-        message = unknown_key_message("the CALSHEQ configuration", key, own, FIELDS)
-        raise ValueError(f"{message}, and RLlib's of docs/configuration.md")
 
     # --- derived ----------------------------------------------------------------------
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ray.rllib.utils.serialization import deserialize_type
+
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
-from rllib_calsheq.configuration import require
+from rllib_calsheq.configuration import require, unknown_key_message
 
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.config import CALSHEQConfig
+
+#: Keys that RLlib puts into configurations and that are no fields, besides Tune's own, which
+#: begin with two underscores.
+OTHER_KEYS = ("multiagent", "class")
 
 
 def stored_value(config: CALSHEQConfig, name: str) -> Any:
@@ -65,6 +71,52 @@ def check_derived(
         if field.treatment == "derived":
             own = [values[name] for values in derived if name in values]
             check_value(name, stored_value(config, name), stored_value(defaults, name), *own)
+
+
+def checked_keys(config: CALSHEQConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a mapping as the names that a configuration keeps them under, all checked.
+
+    Args:
+        config: The configuration that the mapping is to change.
+        given: Fields by name, as in an experiment file; ``model_config`` is none of them.
+
+    Raises:
+        ValueError: If a key is no field, or its value is not allowed or would have no effect.
+    """
+    # A configuration that was written out carries what CALSHEQ set in it.
+    derived = given.get("_derived", config._derived)
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        name = config._translate_special_keys(key, warn_deprecated=False)
+        if name == "callbacks_class" and isinstance(value, str):
+            value = deserialize_type(value, error=True)
+        if name in FIELDS:
+            stored = FIELDS[name].stored_as or name
+            check_value(name, value, getattr(config, stored), derived.get(name))
+            found[stored] = value
+        elif name in vars(config) or key in OTHER_KEYS or key.startswith("__"):
+            found[key] = value
+        else:
+            raise ValueError(_unknown(config, key, value))
+    return found
+
+
+def _unknown(config: CALSHEQConfig, key: str, value: Any) -> str:
+    """What to say about a key that is no field."""
+    if callable(getattr(type(config), key, None)):
+        arguments = value if isinstance(value, Mapping) else {}
+        # What such an argument does is more to the point than where it belongs.
+        for name in arguments:
+            if name in FIELDS and name != "model_config":
+                check_value(name, arguments[name], stored_value(config, name))
+        named = f" {list(arguments)}" if arguments else ""
+        return (
+            f"{key} is a method of RLlib's configuration in Python; in an experiment file write "
+            f"its arguments{named} as keys of `config` itself"
+        )
+    own = [name for name in vars(config) if name not in FIELDS and not name.startswith("_")]
+    message = unknown_key_message("the CALSHEQ configuration", key, own, FIELDS)
+    return f"{message}, and RLlib's of docs/configuration.md"
 
 
 def check_kept(config: CALSHEQConfig, given: Mapping[str, Any]) -> None:

@@ -50,10 +50,20 @@ _BY_ENDING = {
     "max_seq_len": integers(1),
     "lstm_cell_size": integers(1),
 }
-#: Allowed values of every field of RLlib's `DefaultModelConfig`; the others switch something.
+#: Beginnings of the fields that no network of RLlib's PPO reads.
+_UNREAD = ("fusionnet_", "lstm_use_prev_")
+
+
+def _allowed(name: str, default: Any) -> Allowed:
+    if name.startswith(_UNREAD):
+        return Allowed("its default alone, since no network reads it", lambda v: v == default)
+    # The fields that no ending names switch something.
+    return next((a for end, a in _BY_ENDING.items() if name.endswith(end)), BOOLEANS)
+
+
+#: Allowed values of every field of RLlib's `DefaultModelConfig`.
 NETWORK_FIELDS: dict[str, Allowed] = {
-    field.name: next((a for end, a in _BY_ENDING.items() if field.name.endswith(end)), BOOLEANS)
-    for field in dataclasses.fields(DefaultModelConfig)
+    name: _allowed(name, default) for name, default in vars(DefaultModelConfig()).items()
 }
 
 

@@ -120,7 +120,7 @@ _NO_CONNECTORS = "the array path does not run connectors of your own"
 _HONOURED = {
     **_honoured(Allowed("environment classes, or dotted paths of one", lambda env: True), "env"),
     **_honoured(
-        Allowed("subclasses of CALSHEQ", lambda value: isinstance(value, type)), "algo_class"
+        Allowed("classes of algorithms", lambda value: isinstance(value, type)), "algo_class"
     ),
     **_honoured(
         BOOLEANS,

@@ -95,9 +95,7 @@ def array_obstacles(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]
             f"{problem.observation_space}"
         )
     if config.model_config.get("use_lstm"):
-        found.append(
-            "model_config.use_lstm is set, and the array path keeps no memory of a network"
-        )
+        found.append("model_config.use_lstm is set, but the array path keeps no network's memory")
     for callback in force_list(config.callbacks_class):
         own = [name for name in EPISODE_CALLBACKS if _overrides(callback, name)]
         if own:
@@ -106,20 +104,6 @@ def array_obstacles(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]
                 "episode objects"
             )
     return found + changed_for_episodes(config, defaults)
-
-
-def check_episode_path(config: CALSHEQConfig) -> None:
-    """Checks what RLlib's own path cannot do here.
-
-    Raises:
-        ValueError: If several learners are asked for.
-    """
-    if config.num_learners and config.num_learners > 1:
-        raise ValueError(
-            f"num_learners is {config.num_learners}, but on RLlib's own path several learners "
-            "each standardise their own part of the advantages and adapt a KL coefficient of their "
-            "own: set num_learners to 0 or 1, or use `sampling: arrays`, where they work as one"
-        )
 
 
 def _overrides(callback: Any, name: str) -> bool:

@@ -62,8 +62,8 @@ class Bench:
             )
         if self.config.model_config.get("use_lstm"):
             raise ValueError(
-                f"the policy of {checkpoint} has a memory (model_config.use_lstm), but certificates "
-                "play policies without one: train without use_lstm to certify"
+                f"the policy of {checkpoint} has a memory (model_config.use_lstm), but "
+                "certificates play policies without one: train without use_lstm to certify"
             )
         own = self.config.env.array_form(self.config.env_config)
         self.env_config = merge(self.config.env_config, settings.env_config)
