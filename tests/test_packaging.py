@@ -124,6 +124,27 @@ def test_every_dependency_has_a_lower_and_an_upper_bound():
         assert operators & {"<", "==", "~="}, requirement
 
 
+def test_the_lowest_versions_are_the_lower_bounds_of_setup_cfg():
+    run = python("import versions; print(*versions.lowest_versions())", ROOT / "tools")
+    assert run.returncode == 0, run.stderr
+    lowest = dict(word.split("==") for word in run.stdout.split())
+    for requirement in requirements("options", "install_requires"):
+        version = lowest[requirement.name]
+        assert requirement.specifier.contains(version), requirement
+        bounds = {s.version for s in requirement.specifier if s.operator == ">="}
+        assert bounds == {version}, requirement
+
+
+def test_pythons_that_are_not_found_are_named_in_one_line(tmp_path):
+    tool = "import sys, versions; sys.exit(versions.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", tool, "pythons", str(tmp_path), "3.98", "3.99"]
+    run = subprocess.run(
+        command, cwd=ROOT / "tools", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "skipped: no interpreter for Python 3.98 and 3.99 here\n"
+
+
 def test_constraints_pin_versions_within_the_bounds():
     pinned = {}
     for pin in pins():
@@ -163,3 +184,5 @@ def test_ci_takes_its_test_command_from_the_readme():
     text = script.read_text(encoding="utf-8")
     assert "<!-- command: test -->" in text
     assert "pip install -c" not in text
+    assert "tools/versions.py lowest" in text
+    assert "tools/versions.py pythons" in text
