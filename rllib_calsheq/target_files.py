@@ -13,17 +13,17 @@ A target file is YAML with the key ``targets`` (see `TargetSet.from_mapping`) an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rllib_calsheq.configuration import require, unknown_key_message
+from rllib_calsheq.configuration import configuration, from_mapping
 from rllib_calsheq.files import write_text
 
 
-@dataclass(frozen=True)
+@configuration
 class TargetFile:
     """The content of a target file; fields as in the module's text."""
 
@@ -55,18 +55,9 @@ class TargetFile:
             raise ValueError(f"{what} must be a mapping with the key `targets`, not {content!r}")
         if "targets" not in content:
             return cls(targets=dict(content))
-        allowed = list(cls.__dataclass_fields__)
-        for key in content:
-            if key not in allowed:
-                raise ValueError(unknown_key_message(what, key, allowed))
+        # An empty key of a YAML file is None.
         given = {k: v for k, v in content.items() if v is not None}
-        for key in ("targets", "env_config", "profile", "standard_errors", "source"):
-            value = given.get(key, {})
-            require(isinstance(value, Mapping), f"{key} of {what}", value, "a mapping")
-        for key in ("ceiling", "reward_start"):
-            value = given.get(key, 0.0)
-            require(isinstance(value, (int, float)), f"{key} of {what}", value, "numbers")
-        return cls(**{"targets": {}, **given})
+        return from_mapping(cls, {"targets": {}, **given}, what)
 
     def to_mapping(self) -> dict[str, Any]:
         """What the YAML file holds; empty fields are left out, but for the targets themselves."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Literal
 
-from rllib_calsheq.configuration import require
+from rllib_calsheq.configuration import NonNegative, Positive, configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class LearningRate:
     """A Robbins-Monro schedule β_m = initial · (1 + m / offset)^(-exponent), m = 0, 1, ...
 
@@ -23,25 +22,9 @@ class LearningRate:
         offset: Stages after which it has fallen by a factor 2^(-exponent).
     """
 
-    initial: float = 1e-3
-    exponent: float = 0.6
-    offset: float = 200.0
-
-    def __post_init__(self) -> None:
-        for name in ("initial", "offset"):
-            value = getattr(self, name)
-            require(
-                isinstance(value, (int, float)) and 0 < value < float("inf"),
-                f"learning rate field {name}",
-                value,
-                "numbers > 0",
-            )
-        require(
-            isinstance(self.exponent, (int, float)) and 0 <= self.exponent < float("inf"),
-            "learning rate field exponent",
-            self.exponent,
-            "numbers >= 0",
-        )
+    initial: Positive = 1e-3
+    exponent: NonNegative = 0.6
+    offset: Positive = 200.0
 
     def at(self, stage: int) -> float:
         """Learning rate β_m of stage m >= 0."""

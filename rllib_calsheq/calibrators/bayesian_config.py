@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Annotated
 
-from rllib_calsheq.configuration import require
+from pydantic import Field
+
+from rllib_calsheq.configuration import Count, NonNegativeInt, configuration, require
+
+#: Side of a trust region, in the unit cube.
+Side = Annotated[float, Field(gt=0, le=2)]
 
 
-@dataclass(frozen=True)
+@configuration
 class BayesianConfig:
     """Fields of Bayesian optimisation: the paper's baseline.
 
@@ -23,34 +28,29 @@ class BayesianConfig:
         raw_samples: Random profiles that these starts are chosen from.
     """
 
-    stages_per_trial: int = 2
-    settling_stages: int = 0
-    initial_trials: int = 20
-    max_trials: int = 150
-    num_restarts: int = 4
-    raw_samples: int = 128
+    stages_per_trial: Count = 2
+    settling_stages: NonNegativeInt = 0
+    initial_trials: Annotated[int, Field(ge=2)] = 20
+    max_trials: Annotated[int, Field(ge=2)] = 150
+    num_restarts: Count = 4
+    raw_samples: Count = 128
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("stages_per_trial", 1),
-            ("settling_stages", 0),
-            ("initial_trials", 2),
-            ("max_trials", 2),
-            ("num_restarts", 1),
-            ("raw_samples", self.num_restarts),
-        ):
-            value = getattr(self, name)
-            good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-            require(good, f"calibrator field {name}", value, f"integers from {least}")
+        require(
+            self.raw_samples >= self.num_restarts,
+            "raw_samples",
+            self.raw_samples,
+            f"integers from num_restarts, {self.num_restarts}",
+        )
         require(
             self.settling_stages < self.stages_per_trial,
-            "calibrator field settling_stages",
+            "settling_stages",
             self.settling_stages,
             f"integers below stages_per_trial, {self.stages_per_trial}",
         )
 
 
-@dataclass(frozen=True)
+@configuration
 class TrustRegionConfig(BayesianConfig):
     """Fields of composite Bayesian optimisation in a trust region.
 
@@ -64,31 +64,22 @@ class TrustRegionConfig(BayesianConfig):
         raw_samples: As above.
     """
 
-    initial_length: float = 0.8
-    min_length: float = 0.05
-    max_length: float = 1.6
-    success_tolerance: int = 3
-    failure_tolerance: int = 6
-    num_restarts: int = 2
-    raw_samples: int = 64
+    initial_length: Side = 0.8
+    min_length: Side = 0.05
+    max_length: Side = 1.6
+    success_tolerance: Count = 3
+    failure_tolerance: Count = 6
+    num_restarts: Count = 2
+    raw_samples: Count = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("initial_length", "min_length", "max_length"):
-            value = getattr(self, name)
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
-            good = good and 0 < value <= 2
-            require(good, f"calibrator field {name}", value, "numbers in (0, 2]")
         require(
             self.min_length <= self.initial_length <= self.max_length,
-            "calibrator field initial_length",
+            "initial_length",
             self.initial_length,
             f"numbers from min_length, {self.min_length}, to max_length, {self.max_length}",
         )
-        for name in ("success_tolerance", "failure_tolerance"):
-            value = getattr(self, name)
-            good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            require(good, f"calibrator field {name}", value, "integers from 1")
 
 
 def require_botorch(name: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from rllib_calsheq.configuration import require
+from pydantic import Field
+
+from rllib_calsheq.configuration import configuration, require
 
 #: The package keeps standard deviations below this part of the box.
 MAX_STD = 1 / 3
 
 
-@dataclass(frozen=True)
+@configuration
 class CMAConfig:
     """Fields of the CMA-ES calibrator.
 
@@ -21,21 +23,13 @@ class CMAConfig:
             no limit.
     """
 
-    initial_std: float = 0.25
-    min_std: float = 0.0
+    initial_std: Annotated[float, Field(ge=1e-6, le=MAX_STD)] = 0.25
+    min_std: Annotated[float, Field(ge=0, le=MAX_STD)] = 0.0
 
     def __post_init__(self) -> None:
-        for name, low, allowed in (
-            ("initial_std", 1e-6, "numbers from 1e-6 to 1/3"),
-            ("min_std", 0.0, "numbers from 0 to 1/3"),
-        ):
-            value = getattr(self, name)
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
-            good = good and low <= value <= MAX_STD
-            require(good, f"calibrator field {name}", value, allowed)
         require(
             self.min_std <= self.initial_std,
-            "calibrator field min_std",
+            "min_std",
             self.min_std,
             f"numbers up to initial_std, {self.initial_std}",
         )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from rllib_calsheq.configuration import require
+from pydantic import Field
+
+from rllib_calsheq.configuration import (
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    configuration,
+    require,
+)
 
 #: The divergence of d independent parameters adds up, so its target must grow with d:
 #: a fixed 0.01 held 23 parameters back for good.
@@ -27,7 +35,7 @@ PAPER_FIELDS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@configuration
 class PPOCalibratorConfig:
     """Fields of the PPO calibrator.
 
@@ -80,79 +88,44 @@ class PPOCalibratorConfig:
             settle on one of them.
     """
 
-    max_increment: float = 0.1
-    initial_std: float = 0.4
-    initial_spread: float = 0.5
-    min_std: float = 0.1
-    learning_rate: float = 3e-3
-    num_epochs: int = 5
-    kl_target: float | None = None
-    kl_limit: float = 2.0
-    kl_coeff: float = 0.2
-    clip_param: float = 0.2
-    entropy_coeff: float = 0.0
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    max_increment: Fraction = 0.1
+    initial_std: Positive = 0.4
+    initial_spread: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_std: NonNegative = 0.1
+    learning_rate: Positive = 3e-3
+    num_epochs: Count = 5
+    kl_target: Positive | None = None
+    kl_limit: NonNegative = 2.0
+    kl_coeff: NonNegative = 0.2
+    clip_param: Positive = 0.2
+    entropy_coeff: NonNegative = 0.0
+    # A list (from YAML) is as good as a tuple.
+    hidden_sizes: Annotated[tuple[Count, ...], Field(strict=False)] = (64, 64)
     critic: Literal["none", "outcomes"] = "outcomes"
-    critic_memory: float | None = None
-    critic_ridge: float = 1.0
+    critic_memory: Positive | None = None
+    critic_ridge: Positive = 1.0
     critic_correction: bool = True
     critic_heteroscedastic: bool = True
-    softening_stages: float = 200.0
-    imagined_states: int = 64
-    imagined_increments: int = 2048
-    imagined_noise: int = 16
-    increment_cost: float = 5e-4
-    spread_cost: float = 0.01
+    softening_stages: NonNegative = 200.0
+    imagined_states: Count = 64
+    imagined_increments: Count = 2048
+    imagined_noise: Count = 16
+    increment_cost: NonNegative = 5e-4
+    spread_cost: NonNegative = 0.01
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_increment",
-            "initial_std",
-            "learning_rate",
-            "kl_target",
-            "clip_param",
-            "critic_memory",
-            "critic_ridge",
-        ):
-            value = getattr(self, name)
-            if value is None and name in ("kl_target", "critic_memory"):
-                continue
-            self._require(name, _is_number(value) and value > 0, "numbers > 0")
-        for name in (
+        require(
+            self.min_std <= self.initial_std,
             "min_std",
-            "initial_spread",
-            "kl_limit",
-            "kl_coeff",
-            "entropy_coeff",
-            "softening_stages",
-            "increment_cost",
-            "spread_cost",
-        ):
-            value = getattr(self, name)
-            self._require(name, _is_number(value) and value >= 0, "numbers >= 0")
-        for name, least in (
-            ("num_epochs", 1),
-            ("imagined_states", 1),
-            ("imagined_increments", 2 * self.imagined_states),
-            ("imagined_noise", 1),
-        ):
-            value = getattr(self, name)
-            self._require(name, isinstance(value, int) and value >= least, f"integers from {least}")
-        self._require("max_increment", self.max_increment <= 1, "numbers in (0, 1]")
-        self._require("initial_spread", self.initial_spread <= 1, "numbers in [0, 1]")
-        self._require("min_std", self.min_std <= self.initial_std, "numbers up to initial_std")
-        self._require("critic", self.critic in ("none", "outcomes"), "'none' or 'outcomes'")
-        sizes = self.hidden_sizes
-        self._require(
-            "hidden_sizes",
-            isinstance(sizes, (list, tuple)) and all(isinstance(s, int) and s > 0 for s in sizes),
-            "a list of positive integers",
+            self.min_std,
+            f"numbers up to initial_std, {self.initial_std:g}",
         )
-        # A list (from YAML) is as good as a tuple, but cannot be hashed.
-        object.__setattr__(self, "hidden_sizes", tuple(sizes))
-
-    def _require(self, name: str, condition: bool, allowed: str) -> None:
-        require(condition, f"calibrator field {name}", getattr(self, name), allowed)
+        require(
+            self.imagined_increments >= 2 * self.imagined_states,
+            "imagined_increments",
+            self.imagined_increments,
+            f"integers from twice imagined_states, {2 * self.imagined_states}",
+        )
 
     def kl_target_of(self, dim: int) -> float:
         """KL target of d = ``dim`` parameters, in nats."""
@@ -164,7 +137,3 @@ class PPOCalibratorConfig:
             return self.critic_memory
         needed = MIN_MEMORY_EPISODES_PER_PARAMETER * dim / num_particles
         return max(MIN_MEMORY_STAGES, needed)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

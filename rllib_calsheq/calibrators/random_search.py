@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.calibrators.base import Calibrator
-from rllib_calsheq.configuration import require
+from rllib_calsheq.configuration import Fraction, Positive, configuration
 from rllib_calsheq.streams import Stream
 from rllib_calsheq.supertypes import FloatArray
 from rllib_calsheq.targets import TargetSet
@@ -23,7 +22,7 @@ MIN_VARIANCE = 1e-8
 MIN_SPREAD = 0.1
 
 
-@dataclass(frozen=True)
+@configuration
 class RandomSearchConfig:
     """Fields of the random search.
 
@@ -34,18 +33,8 @@ class RandomSearchConfig:
             drift while the agents learn.
     """
 
-    fresh_fraction: float = 0.5
-    memory: float = 100.0
-
-    def __post_init__(self) -> None:
-        for name, allowed, most in (
-            ("fresh_fraction", "numbers in (0, 1]", 1.0),
-            ("memory", "numbers > 0", np.inf),
-        ):
-            value = getattr(self, name)
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
-            good = good and 0 < value <= most
-            require(good, f"calibrator field {name}", value, allowed)
+    fresh_fraction: Fraction = 0.5
+    memory: Positive = 100.0
 
 
 class RandomSearchCalibrator(Calibrator):

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import field, fields
+from typing import Annotated, Any, Literal
 
-from rllib_calsheq.configuration import require
+from pydantic import Field
+
+from rllib_calsheq.configuration import (
+    Count,
+    Fraction,
+    NonNegativeInt,
+    configuration,
+    require,
+)
 
 #: Where trained deviators start.
 FROM_SHARED, FROM_SCRATCH = "shared", "scratch"
@@ -15,7 +23,7 @@ FROM_SHARED, FROM_SCRATCH = "shared", "scratch"
 DEFAULT_SNAPSHOTS, DEFAULT_EPISODES, DEFAULT_EPSILON = 10, 512, 0.005
 
 
-@dataclass(frozen=True)
+@configuration
 class CertificateSettings:
     """Settings of a certificate.
 
@@ -41,49 +49,23 @@ class CertificateSettings:
     supertypes: Literal["profile", "particles"] = "profile"
     env_config: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, float] = field(default_factory=dict)
-    action: tuple[float, ...] | None = None
-    discount: float = 1.0
-    seeds: int = 3
-    budget: int = 6144
-    batch: int = 128
-    measurements: int = 6
-    validation: int = 512
-    fresh: int = 1024
-    settling: int = 100
-    seed: int = 0
+    action: Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    discount: Fraction = 1.0
+    seeds: Count = 3
+    budget: Count = 6144
+    batch: Count = 128
+    measurements: Count = 6
+    validation: Annotated[int, Field(ge=2)] = 512
+    fresh: Annotated[int, Field(ge=2)] = 1024
+    settling: NonNegativeInt = 100
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
-        require(
-            self.supertypes in ("profile", "particles"),
-            "supertypes",
-            self.supertypes,
-            "profile, particles",
-        )
-        for name, least in (
-            ("seeds", 1),
-            ("budget", 1),
-            ("batch", 1),
-            ("measurements", 1),
-            ("validation", 2),
-            ("fresh", 2),
-            ("settling", 0),
-            ("seed", 0),
-        ):
-            value = getattr(self, name)
-            require(
-                isinstance(value, int) and value >= least, name, value, f"integers from {least}"
-            )
         require(
             self.budget >= self.batch * self.measurements,
             "budget",
             self.budget,
             f"integers from batch · measurements = {self.batch * self.measurements}",
-        )
-        require(
-            isinstance(self.discount, (int, float)) and 0 < self.discount <= 1,
-            "discount",
-            self.discount,
-            "numbers above 0, up to 1",
         )
 
     def unusual_numbers(self) -> dict[str, Any]:
