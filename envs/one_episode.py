@@ -47,6 +47,8 @@ class OneEpisodeEnv(MultiAgentEnv):
         self._profile = self.supertype_space.start
         #: Every episode has this many steps, so that any number of them end together.
         self.episode_length = self._array.episode_length
+        #: Memory of an episode in bytes, where the array form states it.
+        self.episode_bytes = float(getattr(self._array, "episode_bytes", 0.0))
         self._seeder = np.random.default_rng()
         self._t = 0
 

@@ -11,14 +11,13 @@ takes the subway.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.configuration import from_mapping, require
+from rllib_calsheq.configuration import Count, NonNegative, configuration, from_mapping
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
 from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
 from rllib_calsheq.targets import Outcome
@@ -27,7 +26,7 @@ SUBURBS, INSIDE = "suburbs", "inside"
 SUBWAY = 1
 
 
-@dataclass(frozen=True)
+@configuration
 class SubwayConfig:
     """The city's fields. Times are in units of an hour, distances in 10 km.
 
@@ -46,41 +45,16 @@ class SubwayConfig:
             every parameter that is left out.
     """
 
-    num_suburbs: int = 6
-    num_inside: int = 4
-    episode_length: int = 20
-    distance_spread: float = 0.3
-    subway_walk: float = 0.5
-    subway_pace: float = 0.6
-    car_pace: float = 0.5
-    congestion: float = 2.0
-    time_noise: float = 0.1
-    supertypes: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("num_suburbs", "num_inside", "episode_length"):
-            value = getattr(self, name)
-            require(
-                isinstance(value, int) and value >= 1,
-                f"subway field {name}",
-                value,
-                "integers >= 1",
-            )
-        for name in (
-            "distance_spread",
-            "subway_walk",
-            "subway_pace",
-            "car_pace",
-            "congestion",
-            "time_noise",
-        ):
-            value = getattr(self, name)
-            require(
-                isinstance(value, (int, float)) and 0 <= value < np.inf,
-                f"subway field {name}",
-                value,
-                "numbers >= 0",
-            )
+    num_suburbs: Count = 6
+    num_inside: Count = 4
+    episode_length: Count = 20
+    distance_spread: NonNegative = 0.3
+    subway_walk: NonNegative = 0.5
+    subway_pace: NonNegative = 0.6
+    car_pace: NonNegative = 0.5
+    congestion: NonNegative = 2.0
+    time_noise: NonNegative = 0.1
+    supertypes: Mapping[str, Any] | None = None
 
 
 class ArraySubway:
@@ -95,7 +69,13 @@ class ArraySubway:
             )
         ).with_start(config.supertypes)
         self.outcomes = tuple(
-            Outcome(f"{s}.subway_rate", 0.1, "fraction of days on which its people take the subway")
+            Outcome(
+                f"{s}.subway_rate",
+                0.1,
+                "fraction of days on which its people take the subway",
+                low=0.0,
+                high=1.0,
+            )
             for s in (SUBURBS, INSIDE)
         )
         self.agent_supertypes = (SUBURBS,) * config.num_suburbs + (INSIDE,) * config.num_inside

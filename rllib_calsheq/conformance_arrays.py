@@ -204,7 +204,7 @@ def check_refusals(
 
 
 def checked_outcomes(env: Any, shape: tuple[int, ...]) -> FloatArray:
-    """The outcomes of finished episodes, as a float array of ``shape`` without infinities."""
+    """Outcomes of finished episodes, a float array of ``shape``, finite and in their bounds."""
     outcomes = np.asarray(env.episode_outcomes())
     require(
         outcomes.shape == shape
@@ -213,6 +213,13 @@ def checked_outcomes(env: Any, shape: tuple[int, ...]) -> FloatArray:
         f"episode_outcomes() returned {outcomes!r}; it must be numbers of shape {shape}, finite or "
         "NaN, in the order of `outcomes`",
     )
+    for outcome, values in zip(env.outcomes, np.moveaxis(outcomes, -1, 0), strict=True):
+        outside = np.atleast_1d(values)[~np.atleast_1d(outcome.contains(values, ROUNDING))]
+        require(
+            not len(outside),
+            f"episode_outcomes() returned {outside[:1]} for {outcome.name!r}, which lies in "
+            f"{outcome.bounds} as it is declared: correct its `low` and `high`, or the outcome",
+        )
     return np.array(outcomes, dtype=np.float64)
 
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.configuration import configuration, is_number
+
 FloatArray = npt.NDArray[np.floating]
 
 
-@dataclass(frozen=True)
+@configuration
 class Parameter:
     """One entry of the supertype profile.
 
@@ -30,6 +33,8 @@ class Parameter:
         start: Value in Λ_0; the middle of the range when None.
     """
 
+    SUBJECT: ClassVar[str] = "parameter '{supertype}.{name}'"
+
     name: str
     supertype: str
     low: float = 0.0
@@ -37,10 +42,10 @@ class Parameter:
     start: float | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+        if not self.low < self.high:
             raise ValueError(
                 f"parameter {self.full_name!r} has the range [{self.low}, {self.high}]: "
-                "both ends must be finite and the lower one below the upper one"
+                "the lower end must be below the upper one"
             )
         if self.start is not None and not self.low <= self.start <= self.high:
             raise ValueError(
@@ -141,7 +146,7 @@ class SupertypeSpace:
         return values
 
     def from_mapping(
-        self, values: Mapping[str, float], default: npt.ArrayLike | None = None
+        self, values: Mapping[str, Any], default: npt.ArrayLike | None = None
     ) -> FloatArray:
         """Builds a profile (d,) from ``{full name: value}``; missing names keep ``default``.
 
@@ -150,7 +155,7 @@ class SupertypeSpace:
             default: Profile (d,) for the names that ``values`` lacks; Λ_0 when None.
 
         Raises:
-            ValueError: On an unknown name or a value outside its bounds.
+            ValueError: On an unknown name, or a value that is no number or outside its bounds.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"supertypes must be a mapping of parameter to value, not {values!r}")
@@ -161,10 +166,9 @@ class SupertypeSpace:
             )
         profile = np.array(self.start if default is None else default, dtype=np.float64)
         for name, value in values.items():
-            try:
-                profile[self.names.index(name)] = float(value)
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} = {value!r} is not a number") from None
+            if not is_number(value):
+                raise ValueError(f"{name} = {value!r} is not a number")
+            profile[self.names.index(name)] = value
         return self.validate(profile)
 
     def with_start(self, values: Mapping[str, float] | None) -> SupertypeSpace:

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.configuration import NonNegative, Positive, configuration
 from rllib_calsheq.supertypes import FloatArray
 
 #: Percentiles that are outcomes unless others are asked for.
@@ -27,7 +28,7 @@ DECILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 WEIGHT_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True)
+@configuration
 class Outcome:
     """A number that an environment reports at the end of an episode.
 
@@ -36,18 +37,44 @@ class Outcome:
         scale: Natural scale s of a miss, in the outcome's unit; a target that gives
             no scale of its own uses it.
         description: One line that says what is measured, and its unit.
+        low: Smallest value that an episode can have, in the outcome's unit; None for no bound.
+        high: Largest value that an episode can have; None for no bound.
     """
 
+    SUBJECT: ClassVar[str] = "outcome {name!r}"
+
     name: str
-    scale: float
+    scale: Positive
     description: str = ""
+    low: float | None = None
+    high: float | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"outcome {self.name!r} has scale {self.scale}: it must be positive")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"outcome {self.name!r} has its bounds reversed: {self.bounds}")
+
+    @property
+    def bounds(self) -> str:
+        """The bounds as people read them, e.g. ``[0, 1]`` or ``[0, ∞)``."""
+        low = "(-∞" if self.low is None else f"[{self.low:g}"
+        high = "∞)" if self.high is None else f"{self.high:g}]"
+        return f"{low}, {high}"
+
+    def contains(self, values: npt.ArrayLike, rounding: float = 0.0) -> npt.NDArray[np.bool_]:
+        """Which values (...) lie within the bounds; NaN, which did not happen, does.
+
+        Args:
+            values: Values in the outcome's unit.
+            rounding: How far outside counts as inside, as a fraction of the value.
+        """
+        given = np.asarray(values, dtype=np.float64)
+        slack = rounding * np.abs(given)
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        return ~((given < low - slack) | (given > high + slack))
 
 
-@dataclass(frozen=True)
+@configuration
 class Target:
     """The value that one outcome should have.
 
@@ -58,10 +85,12 @@ class Target:
         scale: Scale s, in the outcome's unit; positive.
     """
 
+    SUBJECT: ClassVar[str] = "target {outcome!r}"
+
     outcome: str
     value: float
-    weight: float
-    scale: float
+    weight: NonNegative
+    scale: Positive
 
 
 @dataclass(frozen=True)
@@ -91,7 +120,8 @@ class TargetSet:
 
         Raises:
             ValueError: If a name is unknown, a key is unknown, a number is not one, the
-                weights do not sum to 1 or a scale is not positive.
+                weights do not sum to 1, a scale is not positive or a value is one that the
+                outcome cannot have.
         """
         known = {o.name: o for o in outcomes}
         if not isinstance(spec, Mapping) or not spec:
@@ -122,13 +152,11 @@ class TargetSet:
             for name, entry in entries.items()
         )
         for target in targets:
-            if not target.scale > 0:
+            outcome = known[target.outcome]
+            if not outcome.contains(target.value):
                 raise ValueError(
-                    f"target {target.outcome!r} has scale {target.scale}: it must be positive"
-                )
-            if target.weight < 0:
-                raise ValueError(
-                    f"target {target.outcome!r} has weight {target.weight}: it must not be negative"
+                    f"target {target.outcome!r} has the value {target.value:g}, which is "
+                    f"impossible: the outcome lies in {outcome.bounds} ({outcome.description})"
                 )
         total = sum(t.weight for t in targets)
         if abs(total - 1.0) > WEIGHT_TOLERANCE:
@@ -199,8 +227,8 @@ def reward_outcomes(supertypes: Sequence[str]) -> tuple[Outcome, ...]:
     )
 
 
-def _read_entry(name: str, entry: Any) -> dict[str, float]:
-    """One target of the YAML form as ``{value, weight?, scale?}`` of floats."""
+def _read_entry(name: str, entry: Any) -> dict[str, Any]:
+    """One target of the YAML form as ``{value, weight?, scale?}``."""
     fields = dict(entry) if isinstance(entry, Mapping) else {"value": entry}
     unknown = sorted(set(fields) - {"value", "weight", "scale"})
     if unknown or "value" not in fields:
@@ -208,13 +236,4 @@ def _read_entry(name: str, entry: Any) -> dict[str, float]:
             f"target {name!r} is given as {entry!r}; allowed keys are value (required), weight "
             "and scale"
         )
-    numbers = {}
-    for key, given in fields.items():
-        try:
-            number = float(given)
-        except (TypeError, ValueError):
-            number = float("nan")
-        if not np.isfinite(number):
-            raise ValueError(f"target {name!r} has {key} {given!r}: it must be a finite number")
-        numbers[key] = number
-    return numbers
+    return fields

@@ -114,7 +114,7 @@ class KeepsStateBetweenEpisodes(SubwayEnv):
         return super().reset(seed=seed)
 
     def episode_outcomes(self):
-        return super().episode_outcomes() + self.episodes
+        return super().episode_outcomes() / self.episodes
 
 
 class CountsEarlierEpisodesIn(SubwayEnv):
@@ -140,6 +140,11 @@ class OutcomesOfAnotherShape(SubwayEnv):
 class InfiniteOutcome(SubwayEnv):
     def episode_outcomes(self):
         return np.array([0.5, np.inf])
+
+
+class OutcomeBeyondItsBounds(SubwayEnv):
+    def episode_outcomes(self):
+        return super().episode_outcomes() + np.array([0.0, 1.5])
 
 
 class RewardIsNaN(SubwayEnv):
@@ -220,6 +225,7 @@ class NotAMultiAgentEnv:
         (WrongDtype, "outside its space"),
         (OutcomesOfAnotherShape, r"of shape \(2,\)"),
         (InfiniteOutcome, "finite or NaN"),
+        (OutcomeBeyondItsBounds, r"for 'inside.subway_rate', which lies in \[0, 1\]"),
         (RewardIsNaN, "finite reward"),
         (NeverEnds, "had not ended after 50 steps"),
         (NoCommonEnd, "'__all__'"),
@@ -279,6 +285,10 @@ class ForgetsToClear(ArraySubway):
             self._rides = rides
         return observations
 
+    def episode_outcomes(self):
+        # Within their bounds, however many episodes are counted.
+        return super().episode_outcomes() / 100.0
+
 
 class CountsEarlierBatchesIn(ArraySubway):
     """Its outcomes are means over all batches so far; a batch played twice has its own mean."""
@@ -300,6 +310,11 @@ class ReusesItsBuffer(ArraySubway):
             self._buffer = fresh
         self._buffer[:] = fresh
         return self._buffer
+
+
+class OutcomesBeyondTheirBounds(ArraySubway):
+    def episode_outcomes(self):
+        return super().episode_outcomes() - 1.5
 
 
 class DoublePrecision(ArraySubway):
@@ -352,6 +367,7 @@ class NoLength(ArraySubway):
         (ReusesItsBuffer, "return a new array"),
         (DoublePrecision, "dtype float64"),
         (OneRewardAnEpisode, r"rewards have shape \(3,\)"),
+        (OutcomesBeyondTheirBounds, r"for 'suburbs.subway_rate', which lies in \[0, 1\]"),
         (PooledOutcomes, r"of shape \(3, 2\)"),
         (ClipsProfiles, "without a ValueError"),
         (SameDistances, "two very different profiles"),

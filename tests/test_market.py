@@ -208,7 +208,7 @@ def test_misuse_is_refused():
     [
         ({"num_merchants": 1}, "num_merchants is 1"),
         ({"episode_length": 0}, "episode_length"),
-        ({"arrival_probability": 1.5}, r"probabilities in \(0, 1\]"),
+        ({"arrival_probability": 1.5}, r"numbers in \(0, 1\]"),
         ({"choice_rule": "nearest"}, "'logit' or 'best_price'"),
         ({"share_by": "value"}, "'quantity' or 'count'"),
         ({"percentiles": [101]}, r"\[0, 100\]"),

@@ -85,12 +85,12 @@ def test_mapping_round_trip():
         ({"share": {"weight": 1.0}}, "allowed keys"),
         ({"share": {"value": 0.2, "weight": 1.0}, "p10": 8}, "all or none"),
         ({"share": {"value": 0.2, "weight": 0.9}}, r"sum to 0\.9"),
-        ({"share": {"value": 0.2, "scale": 0.0}}, "must be positive"),
-        ({"share": {"value": "many"}}, "finite number"),
-        ({"share": {"value": float("nan")}}, "finite number"),
+        ({"share": {"value": 0.2, "scale": 0.0}}, r"target 'share': scale is 0\.0; .* > 0"),
+        ({"share": {"value": "many"}}, "value is 'many'; allowed: numbers"),
+        ({"share": {"value": float("nan")}}, "value is nan; allowed: numbers"),
         (
             {"share": {"value": 0.2, "weight": 1.5}, "p10": {"value": 8, "weight": -0.5}},
-            "not be negative",
+            r"weight is -0\.5; allowed: numbers >= 0",
         ),
     ],
 )
@@ -101,7 +101,7 @@ def test_bad_targets_are_refused(spec, message):
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])
 def test_outcomes_need_a_positive_scale(scale):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match=r"outcome 'share': scale is .* allowed: numbers > 0"):
         Outcome("share", scale)
 
 
@@ -112,3 +112,30 @@ def test_pool_leaves_out_what_did_not_happen():
 
 def test_every_environment_reports_its_supertypes_rewards():
     assert [o.name for o in reward_outcomes(["a", "b"])] == ["a.reward", "b.reward"]
+
+
+class TestBounds:
+    BOUNDED = Outcome("share", 0.05, "share of the market", low=0.0, high=1.0)
+
+    @pytest.mark.parametrize("value", [-0.1, 1.01, 7])
+    def test_a_target_that_the_outcome_cannot_have_is_refused(self, value):
+        with pytest.raises(ValueError, match=r"impossible: the outcome lies in \[0, 1\] \(share"):
+            TargetSet.from_mapping({"share": value}, [self.BOUNDED])
+
+    @pytest.mark.parametrize("value", [0, 0.5, 1])
+    def test_bounds_belong_to_what_is_possible(self, value):
+        TargetSet.from_mapping({"share": value}, [self.BOUNDED])
+
+    def test_an_outcome_may_be_bounded_at_one_end_or_none(self):
+        one, none = Outcome("a", 1.0, low=0.0), Outcome("b", 1.0)
+        assert (one.bounds, none.bounds) == ("[0, ∞)", "(-∞, ∞)")
+        np.testing.assert_array_equal(one.contains([-1e-9, 0.0, 1e9, np.nan]), [0, 1, 1, 1])
+        assert none.contains([-1e9, 1e9]).all()
+
+    def test_rounding_is_inside(self):
+        assert self.BOUNDED.contains(1 + 1e-9, rounding=1e-6)
+        assert not self.BOUNDED.contains(1 + 1e-3, rounding=1e-6)
+
+    def test_reversed_bounds_are_refused(self):
+        with pytest.raises(ValueError, match=r"outcome 'a' has its bounds reversed: \[1, 0\]"):
+            Outcome("a", 1.0, low=1.0, high=0.0)

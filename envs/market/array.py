@@ -42,6 +42,7 @@ class ArrayMarket:
         self.outcomes = config.outcomes
         self.agent_supertypes = config.agent_supertypes
         self.episode_length = config.episode_length
+        self.episode_bytes = config.episode_bytes
         size = NUM_STATE_OBSERVATIONS + config.num_clusters + 1
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from rllib_calsheq.configuration import require
+from rllib_calsheq.configuration import (
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    configuration,
+    require,
+)
+from rllib_calsheq.memory import require_memory
 from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
 from rllib_calsheq.targets import DECILES, Outcome
 
@@ -20,11 +28,13 @@ SUPERTYPE_2 = "supertype_2"
 SHARE_SCALE = 0.05
 #: Largest half-spread / temperature of the logit rule: exp() of more overflows single precision.
 MAX_CHOICE_EXPONENT = 80.0
+#: Bytes of one of the market's Python objects, about; a parameter is one.
+OBJECT_BYTES = 1000
 #: Scale of a miss in a percentile of the transaction quantities, in lots.
 PERCENTILE_SCALE = 5.0
 
 
-@dataclass(frozen=True)
+@configuration
 class MarketConfig:
     """The market's fields. Quantities are in the user's unit; one lot is ``lot_size`` of it.
 
@@ -60,112 +70,61 @@ class MarketConfig:
             every parameter that is left out.
     """
 
-    num_merchants: int = 5
-    episode_length: int = 60
-    price_volatility: float = 0.1
-    price_truncation: float = 4.0
-    num_clusters: int = 10
-    customers_per_cluster: int = 50
-    arrival_probability: float = 0.1
-    cluster_quantities: Sequence[Sequence[Sequence[float]]] | None = None
-    lot_size: float = 1.0
+    num_merchants: Annotated[int, Field(ge=2)] = 5
+    episode_length: Count = 60
+    price_volatility: NonNegative = 0.1
+    price_truncation: NonNegative = 4.0
+    num_clusters: Count = 10
+    customers_per_cluster: Count = 50
+    arrival_probability: Fraction = 0.1
+    cluster_quantities: Sequence[Any] | None = None
+    lot_size: Positive = 1.0
     choice_rule: Literal["logit", "best_price"] = "logit"
-    choice_temperature: float = 0.2
-    reservation_half_spread: float = 1.0
+    choice_temperature: Positive = 0.2
+    reservation_half_spread: NonNegative = 1.0
     outside_option: bool = True
-    max_half_spread: float = 1.0
-    risk_aversion: float = 1.0
-    reward_scale: float = 100.0
-    inventory_scale: float = 1000.0
-    volume_scale: float = 500.0
-    max_tolerance_variance: float = 0.05
+    max_half_spread: Positive = 1.0
+    risk_aversion: NonNegative = 1.0
+    reward_scale: Positive = 100.0
+    inventory_scale: Positive = 1000.0
+    volume_scale: Positive = 500.0
+    max_tolerance_variance: Positive = 0.05
     share_by: Literal["quantity", "count"] = "quantity"
-    percentiles: Sequence[int] = DECILES
-    supertypes: Mapping[str, float] | None = None
+    percentiles: Sequence[Annotated[float, Field(ge=0, le=100)]] = DECILES
+    supertypes: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("num_merchants", 2),
-            ("episode_length", 1),
-            ("num_clusters", 1),
-            ("customers_per_cluster", 1),
-        ):
-            value = getattr(self, name)
-            require(
-                isinstance(value, int) and value >= least,
-                f"market field {name}",
-                value,
-                f"integers from {least}",
-            )
-        for name in (
-            "lot_size",
-            "choice_temperature",
-            "max_half_spread",
-            "reward_scale",
-            "inventory_scale",
-            "volume_scale",
-            "max_tolerance_variance",
-        ):
-            value = getattr(self, name)
-            require(_is_number(value) and value > 0, f"market field {name}", value, "numbers > 0")
-        for name in (
-            "price_volatility",
-            "price_truncation",
-            "risk_aversion",
-            "reservation_half_spread",
-        ):
-            value = getattr(self, name)
-            require(_is_number(value) and value >= 0, f"market field {name}", value, "numbers >= 0")
         require(
-            _is_number(self.arrival_probability) and 0 < self.arrival_probability <= 1,
-            "market field arrival_probability",
-            self.arrival_probability,
-            "probabilities in (0, 1]",
-        )
-        require(
-            self.choice_rule in ("logit", "best_price"),
-            "market field choice_rule",
-            self.choice_rule,
-            "'logit' or 'best_price'",
-        )
-        require(
-            self.share_by in ("quantity", "count"),
-            "market field share_by",
-            self.share_by,
-            "'quantity' or 'count'",
-        )
-        require(
-            isinstance(self.outside_option, bool),
-            "market field outside_option",
-            self.outside_option,
-            "true or false",
-        )
-        require(
-            isinstance(self.percentiles, (list, tuple))
-            and len(self.percentiles) > 0
-            and all(_is_number(p) and 0 <= p <= 100 for p in self.percentiles)
-            and len(set(self.percentiles)) == len(self.percentiles),
-            "market field percentiles",
+            len(self.percentiles) > 0 and len(set(self.percentiles)) == len(self.percentiles),
+            "percentiles",
             self.percentiles,
             "a list of different numbers in [0, 100]",
         )
         steepest = max(self.max_half_spread, self.reservation_half_spread) / self.choice_temperature
         require(
             steepest <= MAX_CHOICE_EXPONENT,
-            "market field choice_temperature",
+            "choice_temperature",
             self.choice_temperature,
             f"at least the widest half-spread / {MAX_CHOICE_EXPONENT:g}; below that use "
             "choice_rule: best_price, its limit",
         )
         if self.cluster_quantities is not None:
             self._check_quantities(self.cluster_quantities)
+        # Before anything is built that grows with these numbers.
+        require_memory(
+            self.episode_bytes + 2 * self.num_clusters * OBJECT_BYTES,
+            f"one episode of a market with num_merchants = {self.num_merchants}, episode_length = "
+            f"{self.episode_length}, num_clusters = {self.num_clusters} and customers_per_cluster "
+            f"= {self.customers_per_cluster}",
+            "one of these",
+        )
         # Built here so that a bad start is refused with the rest of the configuration.
         assert len(self.supertype_space) == 2 * self.num_clusters + 3
 
     def _check_quantities(self, tables: Sequence[Sequence[Sequence[float]]]) -> None:
         require(
             isinstance(tables, (list, tuple)) and len(tables) == self.num_clusters,
-            "market field cluster_quantities",
+            "cluster_quantities",
             tables,
             f"num_clusters = {self.num_clusters} lists of [quantity, weight] pairs",
         )
@@ -179,7 +138,7 @@ class MarketConfig:
                 and pairs.shape[1] == 2
                 and bool((pairs > 0).all())
                 and bool(np.isfinite(pairs).all()),
-                f"cluster {k} of market field cluster_quantities",
+                f"cluster {k} of cluster_quantities",
                 table,
                 "a list of [quantity, weight] pairs of positive numbers",
             )
@@ -188,6 +147,17 @@ class MarketConfig:
     def num_customers(self) -> int:
         """Customers in all clusters together."""
         return self.num_clusters * self.customers_per_cluster
+
+    @property
+    def episode_bytes(self) -> float:
+        """Memory that one episode takes in the array core, in bytes, about."""
+        n, customers = self.num_merchants, self.num_customers
+        arrivals = customers * self.arrival_probability
+        # Uniforms, probabilities and connections; the race of a step's arrivals.
+        pairs = n * (15 * customers + 8 * arrivals)
+        # Types, observations and a dozen numbers of each merchant; ten of each arrival.
+        state = n * (12 * (self.num_clusters + 8) + 100)
+        return pairs + state + 80.0 * arrivals * self.episode_length
 
     @cached_property
     def supertype_space(self) -> SupertypeSpace:
@@ -217,10 +187,17 @@ class MarketConfig:
     def outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes of an episode, in the order of the outcome vector."""
         found: list[Outcome] = []
+        quantities = self.quantity_table[0]
+        # Shares of all merchants sum to 1, so that their mean over k of them is at most 1 / k.
+        largest_shares = {SUPERTYPE_1: 1.0, SUPERTYPE_2: 1.0 / (self.num_merchants - 1)}
         for s in self.supertype_space.supertypes:
             found.append(
                 Outcome(
-                    f"{s}.share", SHARE_SCALE, f"mean share of a merchant in traded {self.share_by}"
+                    f"{s}.share",
+                    SHARE_SCALE,
+                    f"mean share of a merchant in traded {self.share_by}",
+                    low=0.0,
+                    high=largest_shares[s],
                 )
             )
             found.extend(
@@ -228,11 +205,21 @@ class MarketConfig:
                     f"{s}.quantity_p{p:g}",
                     PERCENTILE_SCALE * self.lot_size,
                     f"{p:g} % percentile of the quantities of its transactions",
+                    low=float(quantities.min()),
+                    high=float(quantities.max()),
                 )
                 for p in self.percentiles
             )
-            found.append(Outcome(f"{s}.half_spread", 0.05, "mean quoted half-spread in ticks"))
-            found.append(Outcome(f"{s}.abs_inventory", 100.0, "mean |inventory| in lots"))
+            found.append(
+                Outcome(
+                    f"{s}.half_spread",
+                    0.05,
+                    "mean quoted half-spread in ticks",
+                    low=0.0,
+                    high=self.max_half_spread,
+                )
+            )
+            found.append(Outcome(f"{s}.abs_inventory", 100.0, "mean |inventory| in lots", low=0.0))
         return tuple(found)
 
     @cached_property
@@ -257,11 +244,3 @@ class MarketConfig:
         )
         cumulative[:, -1] = 1.0
         return quantities, cumulative
-
-
-def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float, np.number))
-        and not isinstance(value, bool)
-        and bool(np.isfinite(value))
-    )

@@ -33,11 +33,12 @@ from rllib_calsheq.algorithm.validation import (
     check_episode_path,
     check_fields,
     check_gpus,
+    check_memory,
     say_once,
 )
 from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.configuration import from_mapping, merge, require
+from rllib_calsheq.configuration import from_mapping, merge
 from rllib_calsheq.lean_learner import LeanPPOLearner
 from rllib_calsheq.learner import TwoTimescalePPOLearner
 from rllib_calsheq.target_files import TargetFile, inline_targets
@@ -233,12 +234,6 @@ class CALSHEQConfig(PPOConfig):
         shared = _learning_rate("lr_shared", self.lr_shared, LR_SHARED)
         cal = _learning_rate("lr_cal", self.lr_cal, LR_CAL)
         if self.lr_ratio is not None:
-            require(
-                isinstance(self.lr_ratio, (int, float)) and self.lr_ratio > 0,
-                "lr_ratio",
-                self.lr_ratio,
-                "numbers > 0",
-            )
             cal = LearningRate(shared.initial * self.lr_ratio, cal.exponent, cal.offset)
         return shared, cal
 
@@ -327,6 +322,7 @@ class CALSHEQConfig(PPOConfig):
         self.env_config = self.effective_env_config()
         self._problem = None
         problem = self.problem()
+        check_memory(self, problem)
         self.target_set()
         obstacles = array_obstacles(self, CALSHEQConfig())
         if self.uses_arrays:

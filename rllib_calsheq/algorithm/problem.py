@@ -29,6 +29,7 @@ class CalibrationProblem:
         observation_space: Space of one agent's observation.
         action_space: Space of one agent's action.
         has_array_form: Whether the environment's class has the fast form.
+        episode_bytes: Memory that the environment keeps for an episode; 0 where it does not say.
     """
 
     space: SupertypeSpace
@@ -38,6 +39,7 @@ class CalibrationProblem:
     observation_space: gym.Space
     action_space: gym.Space
     has_array_form: bool
+    episode_bytes: float = 0.0
 
 
 def resolve_env(env: Any) -> type[MultiAgentEnv]:
@@ -102,4 +104,5 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
         observation_space=instance.get_observation_space(agents[0]),
         action_space=instance.get_action_space(agents[0]),
         has_array_form=hasattr(env_class, "array_form"),
+        episode_bytes=float(getattr(instance, "episode_bytes", 0.0)),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
+import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 import ray
@@ -15,8 +17,10 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
 from rllib_calsheq.algorithm.field_checks import changed_for_episodes
+from rllib_calsheq.algorithm.problem import CalibrationProblem
 from rllib_calsheq.calibrators import calibrator_config
-from rllib_calsheq.configuration import require
+from rllib_calsheq.configuration import Count, Positive, configuration, require
+from rllib_calsheq.memory import require_memory, stage_bytes
 
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.config import CALSHEQConfig
@@ -27,17 +31,26 @@ logger = logging.getLogger(__name__)
 EPISODE_CALLBACKS = ("on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end")
 
 
+@configuration
+class CalibrationFields:
+    """What the calibration's own fields may be; `CALSHEQConfig` has their meanings and defaults."""
+
+    calibrator: Mapping[str, Any]
+    num_particles: Count
+    lr_ratio: Positive | None
+    assumption_2: Literal["refuse", "warn"]
+    profile_window: Count
+    sampling: Literal["auto", "arrays", "episodes"]
+
+
 def check_fields(config: CALSHEQConfig) -> None:
     """Checks the types and values of single fields.
 
     Raises:
         ValueError: If one is not allowed.
     """
-    require(
-        isinstance(config.calibrator, Mapping),
-        "calibrator",
-        config.calibrator,
-        "a mapping of its name and fields, e.g. {name: ppo}",
+    CalibrationFields(
+        **{f.name: getattr(config, f.name) for f in dataclasses.fields(CalibrationFields)}
     )
     calibrator_config(config.calibrator_name, config.calibrator_fields)
     if "learning_rate" in config.calibrator_fields:
@@ -45,20 +58,36 @@ def check_fields(config: CALSHEQConfig) -> None:
             "calibrator.learning_rate has no effect in a run, where the rate of every stage "
             "comes from a schedule: set lr_cal.initial instead"
         )
-    for name in ("num_particles", "profile_window"):
-        value = getattr(config, name)
-        require(isinstance(value, int) and value >= 1, name, value, "integers from 1")
-    for name, allowed in (
-        ("assumption_2", ("refuse", "warn")),
-        ("sampling", ("auto", "arrays", "episodes")),
-    ):
-        require(getattr(config, name) in allowed, name, getattr(config, name), str(allowed))
     require(
         config.num_env_runners <= config.num_particles,
         "num_env_runners",
         config.num_env_runners,
         f"at most num_particles = {config.num_particles}, so that each has a particle",
     )
+
+
+def check_memory(config: CALSHEQConfig, problem: CalibrationProblem) -> None:
+    """Checks that a stage fits into this machine's memory, before any of it is allocated.
+
+    Raises:
+        ValueError: If it does not; the message says what to lower.
+    """
+    steps = problem.episode_length or 1
+    on_runner, on_driver = stage_bytes(
+        agents=problem.num_agents,
+        steps=steps,
+        observation=math.prod(problem.observation_space.shape or (1,)),
+        action=math.prod(problem.action_space.shape or (1,)),
+        particles=config.num_particles,
+        runners=config.num_env_runners,
+        episode=problem.episode_bytes,
+    )
+    size = f"{config.num_particles} episodes of {steps} steps of {problem.num_agents} agents"
+    lower = "num_particles, or the agents or steps of an episode in env_config"
+    if config.num_env_runners:
+        runners = "raise num_env_runners, or lower "
+        require_memory(on_runner, f"one env runner's part of a stage ({size})", runners + lower)
+    require_memory(on_driver, f"a stage ({size})", lower)
 
 
 def check_array_path(config: CALSHEQConfig, obstacles: list[str]) -> None:
