@@ -3,6 +3,7 @@ import pytest
 
 from rllib_calsheq.calibration import MAX_EMPTY_STAGES, Calibration, NoOutcomesError
 from rllib_calsheq.calibrators.base import Calibrator
+from rllib_calsheq.cli.experiment_files import CALIBRATION_RESULTS
 from rllib_calsheq.particles import StageReport
 from rllib_calsheq.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.targets import Outcome, TargetSet
@@ -65,6 +66,11 @@ def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
     assert metrics["worst_target"] == "s.x"
     assert metrics["profile"]["s.y"]["mean"] == pytest.approx(5.1)
     assert metrics["calibrator"] == {"loss": 1.5}
+    # All but a name and what the callback adds may be a stop criterion.
+    assert set(metrics) - {"worst_target"} == set(CALIBRATION_RESULTS) - {
+        "lr_shared",
+        "kl_coefficient_shared",
+    }
 
 
 def test_missing_particles_are_masked_and_keep_their_profile():

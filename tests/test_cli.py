@@ -1,11 +1,13 @@
 """The commands: experiment files, and refusals in one paragraph."""
 
 import copy
+import tracemalloc
 
 import pytest
 import yaml
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_calsheq import memory
 from rllib_calsheq.cli import calsheq, rllib
 from rllib_calsheq.cli.experiment_files import (
     apply_override,
@@ -235,7 +237,7 @@ SHARE = {"supertype_1.share": 0.3}
         (spec({"targets": {"targets": None}}), ["no targets given"]),
         (
             spec({"targets": {"targets": SHARE, "env_config": 3}}),
-            ["env_config of the targets is 3"],
+            ["the targets: env_config is 3; allowed: a mapping"],
         ),
         (spec({"lr": 0.1}), ["lr has no effect on CALSHEQ", "lr_shared.initial"]),
         (
@@ -243,12 +245,99 @@ SHARE = {"supertype_1.share": 0.3}
             ["calibrator.learning_rate has no effect", "lr_cal.initial"],
         ),
         ({"run": "PPPO", "env": "CartPole-v1"}, ["no algorithm 'PPPO'", "CALSHEQ"]),
+        # A bool is no number, and neither is a text.
+        (spec({"num_particles": True}), ["num_particles is True; allowed: integers from 1"]),
+        (spec({"num_particles": "8"}), ["num_particles is '8', and that is text"]),
+        (spec({"num_particles": 2.5}), ["num_particles is 2.5; allowed: integers from 1"]),
+        (spec({"profile_window": True}), ["profile_window is True"]),
+        (spec({"lr_ratio": True}), ["lr_ratio is True; allowed: numbers > 0"]),
+        (spec({"lr_ratio": float("inf")}), ["lr_ratio is inf"]),
+        (spec({"sampling": True}), ["sampling is True; allowed: 'auto' or 'arrays'"]),
+        (spec({"assumption_2": False}), ["assumption_2 is False"]),
+        (spec({"lr_shared": {"initial": True}}), ["lr_shared: initial is True"]),
+        (spec({"lr_shared": {"offset": float("inf")}}), ["lr_shared: offset is inf"]),
+        (spec({"lr_cal": {"initial": "1e-3"}}), ["lr_cal: initial is '1e-3'", "1.0e-3"]),
+        (spec({"lr_cal": 0.001}), ["lr_cal must be a mapping of its fields"]),
+        (spec({"calibrator": {"num_epochs": True}}), ["calibrator 'ppo': num_epochs is True"]),
+        (spec({"calibrator": {"critic_correction": 1}}), ["critic_correction is 1", "true or"]),
+        (spec({"calibrator": {"name": "cma", "min_std": True}}), ["'cma': min_std is True"]),
+        (spec({"calibrator": {"name": "random", "memory": "x"}}), ["'random': memory is 'x'"]),
+        (spec({"env_config": {"num_inside": True}}), ["the subway: num_inside is True"]),
+        (spec({"env_config": {"congestion": float("nan")}}), ["congestion is nan"]),
+        (spec({"env_config": {"num_merchants": True}}, env=MARKET), ["num_merchants is True"]),
+        (spec({"env_config": {"lot_size": "x"}}, env=MARKET), ["lot_size is 'x'", "> 0"]),
+        (
+            spec({"env_config": {"supertypes": {"inside.mean_distance": True}}}),
+            ["inside.mean_distance = True is not a number"],
+        ),
+        # Targets.
+        (
+            spec({"targets": {"supertype_1.share": 7}, "env_config": {}}, env=MARKET),
+            ["target 'supertype_1.share' has the value 7, which is impossible", "[0, 1]"],
+        ),
+        (
+            spec({"targets": {"supertype_2.share": 0.3}, "env_config": {}}, env=MARKET),
+            ["value 0.3, which is impossible", "[0, 0.25]"],
+        ),
+        (
+            spec({"targets": {"supertype_1.quantity_p10": 0.5}, "env_config": {}}, env=MARKET),
+            ["value 0.5, which is impossible", "[1, 100]"],
+        ),
+        (spec({"targets": {"suburbs.subway_rate": -0.1}}), ["-0.1, which is impossible"]),
+        (spec({"targets": {"suburbs.subway_rate": True}}), ["value is True; allowed: numbers"]),
+        (spec({"targets": {"suburbs.subway_rate": "0.5"}}), ["value is '0.5', and that is text"]),
+        (
+            spec({"targets": {"targets": {"suburbs.subway_rate": 0.5}, "ceiling": True}}),
+            ["the targets: ceiling is True; allowed: numbers"],
+        ),
+        # Keys of the experiment.
+        (spec(num_samples=True), ["num_samples is True; allowed: integers from 1"]),
+        (spec(storage_path=3), ["storage_path is 3; allowed: text"]),
+        (spec(stop={"training_iteration": "abc"}), ["training_iteration in stop", "is 'abc'"]),
+        (spec(stop={"training_iteration": True}), ["training_iteration in stop", "is True"]),
+        (spec(stop={"training_iteration": 0}), ["is 0; allowed: integers from 1"]),
+        (spec(stop={"time_total_s": "long"}), ["time_total_s in stop", "'long'", "numbers"]),
+        (spec(stop={"training_iterations": 3}), ["did you mean 'training_iteration'"]),
+        (spec(stop={"calibration": {"reward_men": 1}}), ["did you mean 'calibration/reward_mean"]),
+        (spec(stop={"nothing": {"else": 1}}), ["has no field 'nothing/else'"]),
+        ({"run": "PPO", "env": "CartPole-v1", "stop": {"x": "abc"}}, ["x in stop", "'abc'"]),
+        (spec(checkpoint_config={"num_to_keep": 0}), ["num_to_keep is 0", "integers from 1"]),
+        (spec(keep_checkpoints_num=0), ["num_to_keep is 0"]),
+        (spec(checkpoint_config={"num_to_keep": True}), ["num_to_keep is True"]),
+        (spec(checkpoint_config={"checkpoint_frequency": True}), ["checkpoint_frequency is True"]),
+        (spec(checkpoint_config={"checkpoint_frequency": -1}), ["checkpoint_frequency is -1"]),
+        (spec(checkpoint_config={"checkpoint_at_end": "yes"}), ["checkpoint_at_end is 'yes'"]),
     ],
 )
 def test_a_bad_experiment_is_refused_before_anything_starts(tmp_path, capsys, content, words):
     message = refusal(capsys, rllib.main, ["train", "-f", write(tmp_path, content)])
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"env_config": {"num_merchants": 10_000_000}}, "num_merchants = 10000000"),
+        ({"env_config": {"num_merchants": 10**30}}, "one episode of a market"),
+        ({"env_config": {"num_clusters": 10_000_000}}, "num_clusters = 10000000"),
+        ({"env_config": {}, "num_particles": 10_000_000}, "a stage (10000000 episodes of 60"),
+    ],
+)
+def test_what_cannot_fit_into_memory_is_refused_before_it_is_built(
+    tmp_path, capsys, monkeypatch, fields, words
+):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 16e9)
+    file = write(tmp_path, spec({"targets": SHARE, **fields}, env=MARKET))
+    tracemalloc.start()
+    try:
+        message = refusal(capsys, rllib.main, ["train", "-f", file])
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert words in message
+    assert "of memory, and 16.0 GB are available: lower" in message
+    assert most < 20e6
 
 
 @pytest.mark.parametrize(

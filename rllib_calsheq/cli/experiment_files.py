@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ray import tune
 
-from rllib_calsheq.configuration import require, unknown_key_message
+from rllib_calsheq.configuration import (
+    Count,
+    NonNegativeInt,
+    configuration,
+    from_mapping,
+    is_number,
+    require,
+    unknown_key_message,
+)
 from rllib_calsheq.target_files import inline_targets
 
 #: Keys of an experiment, as RLlib's own files have them.
@@ -19,17 +27,46 @@ EXPERIMENT_KEYS = (
     "run", "env", "stop", "config", "num_samples", "checkpoint_config", "checkpoint_freq",
     "checkpoint_at_end", "keep_checkpoints_num", "storage_path", "local_dir",
 )  # fmt: skip
-CHECKPOINT_KEYS = ("checkpoint_frequency", "checkpoint_at_end", "num_to_keep")
 #: Stop criteria whose names RLlib's results no longer carry, and what carries them now.
 RENAMED_STOPS = {
     "timesteps_total": "num_env_steps_sampled_lifetime",
     "episode_reward_mean": "env_runners/episode_return_mean",
     "sampler_results/episode_reward_mean": "env_runners/episode_return_mean",
 }
+#: Results of CALSHEQ that a run may stop at, groups of further ones, and those of the calibration.
+STOP_RESULTS = (
+    "training_iteration", "iterations_since_restore", "num_env_steps_sampled_lifetime",
+    "time_total_s", "time_since_restore", "timestamp",
+)  # fmt: skip
+STOP_GROUPS = ("calibration", "env_runners", "learners")
+CALIBRATION_RESULTS = (
+    "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
+    "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "profile",
+    "calibrator",
+)  # fmt: skip
 CALSHEQ_NAME = "CALSHEQ"
 
 
-@dataclass(frozen=True)
+@configuration
+class CheckpointFields:
+    """When a run writes checkpoints: fields of Tune's `CheckpointConfig`.
+
+    Attributes:
+        checkpoint_frequency: Iterations between two checkpoints; 0 for none on the way.
+        checkpoint_at_end: Whether there is one at the end; None for what the algorithm does.
+        num_to_keep: Checkpoints that are kept; None for all.
+    """
+
+    checkpoint_frequency: NonNegativeInt | None = None
+    checkpoint_at_end: bool | None = None
+    num_to_keep: Count | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@configuration
 class Experiment:
     """One experiment of a file.
 
@@ -37,7 +74,7 @@ class Experiment:
         name: Its key in the file.
         run: Name of the algorithm.
         config: The algorithm's configuration, ``env`` included; may hold ``grid_search``.
-        stop: ``{result name: value}``.
+        stop: ``{result name: value}``; a run stops when a result reaches its value.
         num_samples: Times that the whole grid is run.
         checkpoint: Fields of Tune's `CheckpointConfig`.
         storage_path: Folder of the runs; Tune's default when None.
@@ -47,7 +84,7 @@ class Experiment:
     run: str
     config: dict[str, Any]
     stop: dict[str, Any] = field(default_factory=dict)
-    num_samples: int = 1
+    num_samples: Count = 1
     checkpoint: dict[str, Any] = field(default_factory=dict)
     storage_path: str | None = None
 
@@ -133,23 +170,11 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     for key in ("config", "stop", "checkpoint_config"):
         given = spec.get(key) or {}
         require(isinstance(given, Mapping), f"{key} of experiment {name!r}", given, "a mapping")
-    num_samples = spec.get("num_samples", 1)
-    require(
-        isinstance(num_samples, int) and num_samples >= 1,
-        f"num_samples of experiment {name!r}",
-        num_samples,
-        "integers from 1",
-    )
     config = resolve_grid(spec.get("config") or {})
     env = spec.get("env", config.get("env"))
     if env is not None:
         config["env"] = env
     checkpoint = dict(spec.get("checkpoint_config") or {})
-    for key in checkpoint:
-        if key not in CHECKPOINT_KEYS:
-            raise ValueError(
-                unknown_key_message(f"checkpoint_config of {name!r}", key, list(CHECKPOINT_KEYS))
-            )
     for old, new in (
         ("checkpoint_freq", "checkpoint_frequency"),
         ("checkpoint_at_end", "checkpoint_at_end"),
@@ -157,27 +182,45 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     ):
         if old in spec:
             checkpoint.setdefault(new, spec[old])
-    for key in ("checkpoint_frequency", "num_to_keep"):
-        value = checkpoint.get(key)
-        require(
-            value is None or (isinstance(value, int) and value >= 0),
-            f"{key} of experiment {name!r}",
-            value,
-            "integers from 0",
-        )
-    experiment = Experiment(
-        name=name,
-        run=run,
-        config=config,
-        stop={RENAMED_STOPS.get(k, k): v for k, v in flatten(spec.get("stop") or {}).items()},
-        num_samples=num_samples,
-        checkpoint=checkpoint,
-        storage_path=spec.get("storage_path") or spec.get("local_dir"),
+    fields = from_mapping(CheckpointFields, checkpoint, f"checkpoint_config of {name!r}")
+    stop = {RENAMED_STOPS.get(k, k): v for k, v in flatten(spec.get("stop") or {}).items()}
+    _check_stop(stop, f"stop of experiment {name!r}", known=run == CALSHEQ_NAME)
+    experiment = from_mapping(
+        Experiment,
+        {
+            "name": name,
+            "run": run,
+            "config": config,
+            "stop": stop,
+            "num_samples": spec.get("num_samples", 1),
+            "checkpoint": fields.given(),
+            "storage_path": spec.get("storage_path") or spec.get("local_dir"),
+        },
+        f"experiment {name!r}",
     )
     if experiment.is_calsheq and "targets" in config:
         # Read here and carried inside the configuration: the run may start on another machine.
-        config["targets"] = inline_targets(config["targets"], folder)
+        experiment.config["targets"] = inline_targets(config["targets"], folder)
     return experiment
+
+
+def _check_stop(stop: Mapping[str, Any], what: str, known: bool) -> None:
+    """Checks that criteria are numbers and, if ``known``, that CALSHEQ's results have their names.
+
+    Tune finds a name that no result has only when the first iteration is over.
+    """
+    for name, value in stop.items():
+        top, _, rest = name.partition("/")
+        if known and not (top in STOP_GROUPS if rest else name in STOP_RESULTS):
+            groups = [f"{group}/..." for group in STOP_GROUPS]
+            raise ValueError(unknown_key_message(what, name, [*STOP_RESULTS, *groups]))
+        if known and top == "calibration" and rest.partition("/")[0] not in CALIBRATION_RESULTS:
+            allowed = [f"calibration/{result}" for result in CALIBRATION_RESULTS]
+            raise ValueError(unknown_key_message(what, name, allowed))
+        if name == "training_iteration":
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            require(whole, f"{name} in {what}", value, "integers from 1")
+        require(is_number(value), f"{name} in {what}", value, "numbers")
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
