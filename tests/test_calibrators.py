@@ -23,6 +23,7 @@ VARIANTS = {
     "outcomes": {"name": "ppo"},
     "random": {"name": "random"},
     "cma": {"name": "cma"},
+    "eki": {"name": "eki"},
     "bo": {"name": "bo", **SHORT_TRIALS},
     "bo_tr": {"name": "bo_tr", **SHORT_TRIALS},
 }

@@ -14,17 +14,19 @@ from rllib_calsheq.calibrators.bayesian_config import (
     require_botorch,
 )
 from rllib_calsheq.calibrators.cma_config import CMAConfig
+from rllib_calsheq.calibrators.eki_config import EKIConfig
 from rllib_calsheq.calibrators.fixed import FixedCalibrator
 from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.random_search import RandomSearchCalibrator, RandomSearchConfig
 from rllib_calsheq.configuration import from_mapping
 from rllib_calsheq.targets import TargetSet
 
-CALIBRATORS = ("fixed", "random", "cma", "bo", "bo_tr", "ppo")
+CALIBRATORS = ("fixed", "random", "cma", "eki", "bo", "bo_tr", "ppo")
 #: Fields of each calibrator that has any.
 CONFIGS: dict[str, type] = {
     "random": RandomSearchConfig,
     "cma": CMAConfig,
+    "eki": EKIConfig,
     "bo": BayesianConfig,
     "bo_tr": TrustRegionConfig,
     "ppo": PPOCalibratorConfig,
@@ -64,8 +66,9 @@ def make_calibrator(
 
     Args:
         name: ``ppo`` (CALSHEQ's RL calibrator) or one of its rivals: ``fixed`` (the profile
-            stays at Λ_0), ``random``, ``cma`` (CMA-ES), ``bo`` (the paper's baseline) and
-            ``bo_tr`` (Bayesian optimisation of the outcomes in a trust region).
+            stays at Λ_0), ``random``, ``cma`` (CMA-ES), ``eki`` (ensemble Kalman inversion),
+            ``bo`` (the paper's baseline) and ``bo_tr`` (Bayesian optimisation of the outcomes
+            in a trust region).
         start: Initial profile Λ_0 in the unit cube, shape (d,).
         num_particles: B, one particle an episode slot.
         targets: The targets.
@@ -94,6 +97,10 @@ def make_calibrator(
         from rllib_calsheq.calibrators.cma_es import CMACalibrator
 
         return CMACalibrator(start, num_particles, targets, seed, config)
+    if name == "eki":
+        from rllib_calsheq.calibrators.eki import EKICalibrator
+
+        return EKICalibrator(start, num_particles, targets, seed, config)
     if name == "random":
         return RandomSearchCalibrator(start, num_particles, targets, seed, config)
     return FixedCalibrator(start, num_particles, targets, seed)
