@@ -109,6 +109,20 @@ def check_array_path(config: CALSHEQConfig, obstacles: list[str]) -> None:
     )
 
 
+def check_episode_path(config: CALSHEQConfig) -> None:
+    """Checks what RLlib's own path cannot do here.
+
+    Raises:
+        ValueError: If several learners are asked for.
+    """
+    if config.num_learners and config.num_learners > 1:
+        raise ValueError(
+            f"num_learners is {config.num_learners}, but on RLlib's own path several learners "
+            "each standardise their own part of the advantages and adapt a KL coefficient of their "
+            "own: set num_learners to 0 or 1, or use `sampling: arrays`, where they work as one"
+        )
+
+
 def array_obstacles(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]:
     """What keeps a configuration from sampling its episodes as arrays, a clause each."""
     problem = config.problem()
