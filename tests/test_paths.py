@@ -31,8 +31,8 @@ def config(sampling, env=MarketEnv, env_config=MARKET, **fields):
     return made.update_from_dict(fields) if fields else made
 
 
-def learner(sampling):
-    made = config(sampling)
+def learner(sampling, **training):
+    made = config(sampling).training(**training)
     made.validate()
     array_env = ArrayMarket(MarketConfig(**MARKET))
     spaces = {SHARED_POLICY: (array_env.observation_space, array_env.action_space)}
@@ -121,6 +121,35 @@ def test_value_targets_and_columns_equal_rllibs_own():
     a, b = sorted_rows(fast, keys), sorted_rows(slow, keys)
     assert a.shape == b.shape == (8 * 4 * 3, 18 + 2 + 1 + 1)
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("gamma", "lambda_"), [(0.95, 0.9), (1.0, 1.0), (0.5, 0.0)])
+def test_advantages_equal_those_of_rllibs_own_pipeline(gamma, lambda_):
+    """RLlib standardises over the row that it adds to each episode's end, too, which its loss
+    leaves out: so its advantages are standardised over the others here before they are compared.
+    """
+    arrays, reference = (learner(s, gamma=gamma, lambda_=lambda_) for s in ("arrays", "episodes"))
+    reference.module.set_state(arrays.module.get_state())
+    env, array_env = MarketEnv(MARKET), ArrayMarket(MarketConfig(**MARKET))
+    profiles = np.tile(array_env.supertype_space.start, (4, 1))
+    with torch_stream(Stream.ACTIONS, 1):
+        block, _ = rollout(
+            arrays.module[SHARED_POLICY],
+            array_env,
+            profiles,
+            [1, 2, 3, 4],
+            transform=ActionTransform(array_env.action_space),
+        )
+    block.rewards[:] = np.random.default_rng(0).normal(size=block.rewards.shape)
+    batches = [
+        made._make_batch_if_necessary(TrainingData(episodes=episodes))[SHARED_POLICY]
+        for made, episodes in ((arrays, [block]), (reference, as_episodes(block, env)))
+    ]
+    keys = [Columns.OBS, Columns.ACTIONS, Postprocessing.ADVANTAGES]
+    fast, slow = (sorted_rows(batch, keys) for batch in batches)
+    assert fast.shape == slow.shape == (8 * 4 * 3, 18 + 2 + 1)
+    slow[:, -1] = (slow[:, -1] - slow[:, -1].mean()) / slow[:, -1].std()
+    np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-4)
 
 
 def test_value_targets_by_hand():
