@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rllib_calsheq.advantages import value_targets
 from rllib_calsheq.envs import ArrayMarket, MarketConfig
+from rllib_calsheq.learning.advantages import value_targets
 
 
 def mlp(inputs, outputs, hidden=64):

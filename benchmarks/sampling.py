@@ -18,7 +18,7 @@ STEPS = 60
 def array_runner(n, particles):
     """A runner of the array path with a supertype table, and the function that samples once."""
     from rllib_calsheq.algorithm import CALSHEQConfig
-    from rllib_calsheq.particles import SupertypeTable
+    from rllib_calsheq.core.particles import SupertypeTable
 
     config = (
         CALSHEQConfig()

@@ -8,7 +8,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 
 from rllib_calsheq.algorithm.env_runners import STAGE_REPORTS
-from rllib_calsheq.particles import StageReport
+from rllib_calsheq.core.particles import StageReport
 
 #: Key of the calibration's numbers in a training result.
 CALIBRATION_RESULTS = "calibration"

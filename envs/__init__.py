@@ -1,4 +1,11 @@
-"""Environments that can be calibrated: the n-player market and a city with a subway."""
+"""Environments that can be calibrated: the n-player market and a city with a subway.
+
+Each name is loaded when it is first asked for: the array forms need neither Ray nor Torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from rllib_calsheq.core.lazy import lazy_names
 
 if __name__ != "rllib_calsheq.envs":
     raise ImportError(
@@ -7,14 +14,32 @@ if __name__ != "rllib_calsheq.envs":
         "`rllib_calsheq.envs` instead, so that there is one copy of every class"
     )
 
-from rllib_calsheq.envs.market import ArrayMarket, MarketConfig, MarketEnv
-from rllib_calsheq.envs.subway import ArraySubway, SubwayConfig, SubwayEnv
+if TYPE_CHECKING:
+    from rllib_calsheq.envs.market.array import ArrayMarket
+    from rllib_calsheq.envs.market.config import MarketConfig
+    from rllib_calsheq.envs.market.env import MarketEnv
+    from rllib_calsheq.envs.one_episode import OneEpisodeEnv
+    from rllib_calsheq.envs.subway import ArraySubway, SubwayConfig, SubwayEnv
 
 __all__ = [
     "ArrayMarket",
     "ArraySubway",
     "MarketConfig",
     "MarketEnv",
+    "OneEpisodeEnv",
     "SubwayConfig",
     "SubwayEnv",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ArrayMarket": "market.array",
+        "ArraySubway": "subway",
+        "MarketConfig": "market.config",
+        "MarketEnv": "market.env",
+        "OneEpisodeEnv": "one_episode",
+        "SubwayConfig": "subway",
+        "SubwayEnv": "subway",
+    },
+)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_calsheq.protocol import ArrayEnv
-from rllib_calsheq.streams import Stream, stream_rng
-from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.core.protocol import ArrayEnv
+from rllib_calsheq.core.streams import Stream, stream_rng
+from rllib_calsheq.core.supertypes import FloatArray
 
 
 class OneEpisodeEnv(MultiAgentEnv):

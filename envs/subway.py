@@ -17,10 +17,10 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.configuration import Count, NonNegative, configuration, from_mapping
+from rllib_calsheq.core.configuration import Count, NonNegative, configuration, from_mapping
+from rllib_calsheq.core.supertypes import FloatArray, Parameter, SupertypeSpace
+from rllib_calsheq.core.targets import Outcome
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
-from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
-from rllib_calsheq.targets import Outcome
 
 SUBURBS, INSIDE = "suburbs", "inside"
 SUBWAY = 1
@@ -58,7 +58,7 @@ class SubwayConfig:
 
 
 class ArraySubway:
-    """E episodes of the city as arrays; shapes as in `rllib_calsheq.protocol.ArrayEnv`."""
+    """E episodes of the city as arrays; shapes as in `rllib_calsheq.core.protocol.ArrayEnv`."""
 
     def __init__(self, config: SubwayConfig | None = None) -> None:
         self.config = config = config or SubwayConfig()

@@ -1,3 +1,66 @@
-"""Calibration of shared equilibria (CALSHEQ) as an RLlib plugin."""
+"""Calibration of shared equilibria (CALSHEQ) as an RLlib plugin.
+
+The public names are below. Each is loaded when it is first asked for, so that importing the
+package loads neither Ray nor Torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from rllib_calsheq.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rllib_calsheq.algorithm.calsheq import CALSHEQ
+    from rllib_calsheq.algorithm.config import CALSHEQConfig
+    from rllib_calsheq.certificates.certify import certify
+    from rllib_calsheq.conformance.plain import check_environment
+    from rllib_calsheq.core.calibrator import Calibrator
+    from rllib_calsheq.core.protocol import ArrayEnv, CalibratableEnv
+    from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
+    from rllib_calsheq.core.targets import Outcome, Target, TargetSet
+    from rllib_calsheq.data.target_files import TargetFile
+    from rllib_calsheq.envs.market.env import MarketEnv
+    from rllib_calsheq.envs.one_episode import OneEpisodeEnv
+    from rllib_calsheq.results.evaluation import evaluate
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CALSHEQ",
+    "ArrayEnv",
+    "CALSHEQConfig",
+    "CalibratableEnv",
+    "Calibrator",
+    "MarketEnv",
+    "OneEpisodeEnv",
+    "Outcome",
+    "Parameter",
+    "SupertypeSpace",
+    "Target",
+    "TargetFile",
+    "TargetSet",
+    "certify",
+    "check_environment",
+    "evaluate",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CALSHEQ": "algorithm.calsheq",
+        "ArrayEnv": "core.protocol",
+        "CALSHEQConfig": "algorithm.config",
+        "CalibratableEnv": "core.protocol",
+        "Calibrator": "core.calibrator",
+        "MarketEnv": "envs.market.env",
+        "OneEpisodeEnv": "envs.one_episode",
+        "Outcome": "core.targets",
+        "Parameter": "core.supertypes",
+        "SupertypeSpace": "core.supertypes",
+        "Target": "core.targets",
+        "TargetFile": "data.target_files",
+        "TargetSet": "core.targets",
+        "certify": "certificates.certify",
+        "check_environment": "conformance.plain",
+        "evaluate": "results.evaluation",
+    },
+)

@@ -3,9 +3,9 @@
 import numpy as np
 from gymnasium.spaces import Box
 
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.core.targets import Outcome
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
-from rllib_calsheq.targets import Outcome
 
 NAMES = ("a", "b", "c")
 

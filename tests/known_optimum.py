@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rllib_calsheq.targets import Outcome, TargetSet
+from rllib_calsheq.core.targets import Outcome, TargetSet
 
 
 def parameter_targets(optimum: np.ndarray, scale: float = 1.0) -> TargetSet:

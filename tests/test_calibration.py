@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from rllib_calsheq.calibration import MAX_EMPTY_STAGES, Calibration, NoOutcomesError
-from rllib_calsheq.calibrators.base import Calibrator
-from rllib_calsheq.cli.experiment_files import CALIBRATION_RESULTS
-from rllib_calsheq.particles import StageReport
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
-from rllib_calsheq.targets import Outcome, TargetSet
-from rllib_calsheq.timescales import LearningRate
+from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.particles import StageReport
+from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, Calibration, NoOutcomesError
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.core.targets import Outcome, TargetSet
+from rllib_calsheq.core.timescales import LearningRate
+from rllib_calsheq.data.experiment_files import CALIBRATION_RESULTS
 
 SPACE = SupertypeSpace((Parameter("x", "s", 0, 10), Parameter("y", "s", 0, 10)))
 OUTCOMES = (Outcome("s.x", 1.0), Outcome("s.y", 1.0))

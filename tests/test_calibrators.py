@@ -10,7 +10,7 @@ import torch
 from known_optimum import parameter_targets
 
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.calibrators.ppo_config import PAPER_FIELDS, PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.config import PAPER_FIELDS, PPOCalibratorConfig
 
 DIM = 23
 PARTICLES = 64

@@ -12,21 +12,21 @@ import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.certificates import work
-from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.certify import certify, default_folder
-from rllib_calsheq.certificates.deviators import (
+from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.jobs.frozen_game import Bench
+from rllib_calsheq.certificates.jobs.store import PartStore
+from rllib_calsheq.certificates.report.pictures import draw_certificate
+from rllib_calsheq.certificates.search.deviators import (
     Training,
     build_learner,
     get_weights,
     train_deviator,
 )
-from rllib_calsheq.certificates.parts import PartStore
-from rllib_calsheq.certificates.pictures import draw_certificate
-from rllib_calsheq.certificates.settings import CertificateSettings
-from rllib_calsheq.certificates.values import Comparison, draw_episodes, over_roles
+from rllib_calsheq.certificates.search.values import Comparison, draw_episodes, over_roles
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.envs import SubwayEnv
-from rllib_calsheq.streams import Stream
 
 from echo_env import EchoEnv
 

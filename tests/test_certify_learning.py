@@ -12,7 +12,7 @@ import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.certificates.certify import certify
-from rllib_calsheq.certificates.settings import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateSettings
 from rllib_calsheq.envs import MarketConfig, MarketEnv
 
 MERCHANTS, TEMPERATURE = 5, 0.2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rllib_calsheq.certificates.selection import Candidate, select
+from rllib_calsheq.certificates.search.selection import Candidate, select
 
 COUNTS = (1, 4)
 SHARES = np.array(COUNTS) / 5

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.certificates.sensitivity import analyse, differences, in_words
+from rllib_calsheq.certificates.sensitivity.analysis import analyse, differences, in_words
 from rllib_calsheq.cli import calsheq
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 
 from echo_env import EchoEnv
 

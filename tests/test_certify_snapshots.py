@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.certificates.pictures import draw_transitivity
-from rllib_calsheq.certificates.settings import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.report.pictures import draw_transitivity
 from rllib_calsheq.certificates.snapshots import (
     choose_snapshots,
     describe,
@@ -15,7 +15,7 @@ from rllib_calsheq.certificates.snapshots import (
     percent,
 )
 from rllib_calsheq.cli import calsheq
-from rllib_calsheq.runs import TRIAL_FILE, find_checkpoints
+from rllib_calsheq.results.checkpoints import TRIAL_FILE, find_checkpoints
 
 from echo_env import EchoEnv
 

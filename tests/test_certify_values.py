@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from rllib_calsheq.certificates.deviations import (
+from rllib_calsheq.certificates.search.deviations import (
     ConstantPolicy,
     RuleDeviation,
     cheap_deviations,
     constant_actions,
     shifts,
 )
-from rllib_calsheq.certificates.values import (
+from rllib_calsheq.certificates.search.values import (
     Comparison,
     Estimate,
     draw_episodes,
@@ -19,10 +19,10 @@ from rllib_calsheq.certificates.values import (
     play,
     supertype_shares,
 )
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.envs import ArrayMarket, ArraySubway, MarketConfig, MarketEnv
 from rllib_calsheq.equilibrium.finite_games import FiniteGame, shared_gains
-from rllib_calsheq.streams import Stream
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
 
 from echo_env import ArrayEcho
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
-from rllib_calsheq.evaluation import evaluate
+from rllib_calsheq.results.evaluation import evaluate
 
 from echo_env import EchoEnv
 

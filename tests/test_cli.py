@@ -7,16 +7,16 @@ import pytest
 import yaml
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_calsheq import memory
 from rllib_calsheq.cli import calsheq, rllib
-from rllib_calsheq.cli.experiment_files import (
+from rllib_calsheq.core import memory
+from rllib_calsheq.data.experiment_files import (
     apply_override,
     flatten,
     load_experiments,
     resolve_grid,
     variants,
 )
-from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.data.target_files import TargetFile
 
 SPEC = {
     "run": "CALSHEQ",

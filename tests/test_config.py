@@ -5,7 +5,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
-from rllib_calsheq.configuration import merge
+from rllib_calsheq.core.configuration import merge
 
 from echo_env import EchoEnv
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from rllib_calsheq.configuration import (
+from rllib_calsheq.core.configuration import (
     Count,
     Fraction,
     NonNegative,

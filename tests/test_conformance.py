@@ -4,8 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rllib_calsheq import conformance
-from rllib_calsheq.conformance import (
+from rllib_calsheq.conformance import plain as conformance
+from rllib_calsheq.conformance.plain import (
     ConformanceError,
     check_array_env,
     check_calibratable_env,

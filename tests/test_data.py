@@ -12,16 +12,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_calsheq.data import (
+from rllib_calsheq.core.targets import DECILES, TargetSet
+from rllib_calsheq.data.target_files import TargetFile
+from rllib_calsheq.data.transactions import NUM_CLUSTERS, starting_supertypes
+from rllib_calsheq.envs import ArrayMarket, MarketConfig
+from rllib_calsheq.envs.market.data import (
     cluster_quantities,
     read_transactions,
     targets_from_transactions,
     transaction_outcomes,
 )
-from rllib_calsheq.envs import ArrayMarket, MarketConfig
-from rllib_calsheq.target_files import TargetFile
-from rllib_calsheq.targets import DECILES, TargetSet
-from rllib_calsheq.transactions import NUM_CLUSTERS, starting_supertypes
 
 from recording_market import RecordingMarket
 

@@ -13,12 +13,12 @@ import yaml
 from ray.rllib.algorithms.ppo import PPOConfig
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.cli import calsheq, rllib
-from rllib_calsheq.cli.experiment_files import load_experiments
-from rllib_calsheq.conformance import check_environment
+from rllib_calsheq.conformance.plain import check_environment
+from rllib_calsheq.core.targets import TargetSet
+from rllib_calsheq.data.experiment_files import load_experiments
 from rllib_calsheq.envs import MarketConfig, MarketEnv
-from rllib_calsheq.targets import TargetSet
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(

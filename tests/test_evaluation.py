@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from rllib_calsheq.cli.reports import show_evaluation
-from rllib_calsheq.evaluation import summarise
-from rllib_calsheq.targets import Outcome, TargetSet
+from rllib_calsheq.core.targets import Outcome, TargetSet
+from rllib_calsheq.results.evaluation import summarise
 
 KNOWN = (Outcome("sold", scale=10.0, description=""), Outcome("never", scale=1.0, description=""))
 TARGETS = TargetSet.from_mapping({"sold": 10.0}, KNOWN)

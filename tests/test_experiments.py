@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import records, tables
+from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
 from rllib_calsheq.experiments.records import differences, record_of, source_hash
 from rllib_calsheq.experiments.store import EVALUATION_FILE, StudyFolder, last_stage
 from rllib_calsheq.experiments.study import (
@@ -21,8 +23,6 @@ from rllib_calsheq.experiments.study import (
     load_settings,
     parse_calibrator,
 )
-from rllib_calsheq.settings import SETTING_PROFILES, SETTINGS, hidden_profile
-from rllib_calsheq.target_files import TargetFile
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
 TINY = {

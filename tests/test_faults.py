@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.calibration import MAX_EMPTY_STAGES, NoOutcomesError
+from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, NoOutcomesError
 
 from echo_env import EchoEnv
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rllib_calsheq.files import fingerprint, replacing, write_json, write_text
-from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.core.files import fingerprint, replacing, write_json, write_text
+from rllib_calsheq.data.target_files import TargetFile
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What writes a file in place.

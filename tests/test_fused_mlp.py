@@ -10,9 +10,9 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import nn
 
-from rllib_calsheq.fused_mlp import FusedMLP, fuse_mlps
-from rllib_calsheq.lean_learner import LeanPPOLearner
-from rllib_calsheq.ppo_gradient import PPOTerms, ppo_gradient
+from rllib_calsheq.learning.fused_mlp import FusedMLP, fuse_mlps
+from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.ppo_gradient import PPOTerms, ppo_gradient
 
 ROWS = 512
 

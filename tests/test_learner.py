@@ -12,9 +12,9 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
-from rllib_calsheq.lean_learner import LeanPPOLearner
-from rllib_calsheq.learner import TwoTimescalePPOLearner
-from rllib_calsheq.streams import Stream
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 
 SPACE = Box(-1, 1, (3,), np.float32)
 ROWS = 96

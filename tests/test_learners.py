@@ -12,9 +12,9 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
-from rllib_calsheq.rollout import ActionTransform, RolloutBlock, rollout
-from rllib_calsheq.seeding import torch_stream
-from rllib_calsheq.streams import Stream
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.learning.rollout import ActionTransform, RolloutBlock, rollout
+from rllib_calsheq.learning.seeding import torch_stream
 
 from echo_env import EchoEnv
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.cli.experiment_files import load_experiments
+from rllib_calsheq.data.experiment_files import load_experiments
 from rllib_calsheq.envs import SubwayEnv
-from rllib_calsheq.evaluation import evaluate
+from rllib_calsheq.results.evaluation import evaluate
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
 

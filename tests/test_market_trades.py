@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from market_play import NO_QUOTE, assert_frequency, make, outcomes, play, profile_of, trades
 
-from rllib_calsheq.data import transaction_outcomes
+from rllib_calsheq.envs.market.data import transaction_outcomes
 
 # --- customers' choice ----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from known_optimum import parameter_targets
 
-from rllib_calsheq.calibrators.outcome_critic import OutcomeCritic, softened_fit
+from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic, softened_fit
 
 
 class TestOutcomeCritic:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib_calsheq.particles import (
+from rllib_calsheq.core.particles import (
     MISSES_BEFORE_REASSIGNMENT,
     ParticleAssignment,
     StageReport,

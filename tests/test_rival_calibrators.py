@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import CALIBRATORS, bayesian_config, make_calibrator
-from rllib_calsheq.calibrators.trials import Trials
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
-from rllib_calsheq.targets import Outcome, TargetSet
-from rllib_calsheq.timescales import LearningRate
+from rllib_calsheq.calibrators.bayesian.trials import Trials
+from rllib_calsheq.core.stages import Calibration
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.core.targets import Outcome, TargetSet
+from rllib_calsheq.core.timescales import LearningRate
 
 OPTIMUM = np.array([0.2, 0.9, 0.35, 0.7])
 DIM, PARTICLES = 4, 16

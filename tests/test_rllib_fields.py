@@ -19,7 +19,7 @@ from rllib_calsheq.algorithm.field_checks import stored_value
 from rllib_calsheq.algorithm.networks import NETWORK_FIELDS, check_model_config
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
 from rllib_calsheq.cli import rllib
-from rllib_calsheq.evaluation import evaluate
+from rllib_calsheq.results.evaluation import evaluate
 
 from echo_env import EchoEnv
 
@@ -296,8 +296,8 @@ def test_a_memory_learns_on_the_episode_path_is_evaluated_and_goes_on(tmp_path):
     again = CALSHEQ.from_checkpoint(checkpoint)
     assert again.train()["calibration"]["stage"] == 16
     again.stop()
-    from rllib_calsheq.certificates.bench import Bench
-    from rllib_calsheq.certificates.settings import CertificateSettings
+    from rllib_calsheq.certificates.config import CertificateSettings
+    from rllib_calsheq.certificates.jobs.frozen_game import Bench
 
     with pytest.raises(ValueError, match="has a memory"):
         Bench(tmp_path / "checkpoint", CertificateSettings())

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from known_optimum import parameter_targets
 
-from rllib_calsheq.calibrators.base import Calibrator
-from rllib_calsheq.streams import Stream, episode_seed, fresh_seeds, stream_rng, stream_seed
+from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.streams import Stream, episode_seed, fresh_seeds, stream_rng, stream_seed
 
 #: Lists of keys that a seed sequence alone takes for one another.
 ALIKE = [(), (0,), (0, 0), (4, 23), (4, 23, 0), (4, 23, 0, 0), (0, 1), (2**32,), (1, 0, 2)]
@@ -47,7 +47,8 @@ def test_an_episode_that_judges_is_none_that_a_run_has_seen():
 
 
 def test_streams_need_neither_torch_nor_ray():
-    code = "import sys, rllib_calsheq.streams; print('torch' in sys.modules, 'ray' in sys.modules)"
+    module = "rllib_calsheq.core.streams"
+    code = f"import sys, {module}; print('torch' in sys.modules, 'ray' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]
 
@@ -75,7 +76,7 @@ def test_a_calibrator_has_generators_of_its_own_by_seed_stage_and_key():
 
 def test_evaluation_plays_episodes_of_its_own_even_with_the_runs_seed_and_stage():
     from rllib_calsheq.algorithm.env_runners import EpisodeEnvRunner
-    from rllib_calsheq.particles import SupertypeTable
+    from rllib_calsheq.core.particles import SupertypeTable
 
     def seeds(**fields):
         runner = object.__new__(EpisodeEnvRunner)

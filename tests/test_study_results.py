@@ -8,6 +8,8 @@ import pytest
 from scipy import stats
 
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
+from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import tables
 from rllib_calsheq.experiments.drawing import describe, looks_of
 from rllib_calsheq.experiments.figures import (
@@ -17,8 +19,6 @@ from rllib_calsheq.experiments.figures import (
     rewards_figure,
 )
 from rllib_calsheq.experiments.summary import interval, summary
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
-from rllib_calsheq.target_files import TargetFile
 
 # --- tables ---------------------------------------------------------------------------------
 

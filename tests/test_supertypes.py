@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.envs import MarketConfig
-from rllib_calsheq.supertypes import Parameter, SupertypeSpace
 
 SPACE = SupertypeSpace(
     (

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rllib_calsheq.targets import Outcome, Target, TargetSet, pool, reward_outcomes
+from rllib_calsheq.core.targets import Outcome, Target, TargetSet, pool, reward_outcomes
 
 OUTCOMES = (Outcome("share", 0.05), Outcome("p10", 5.0), Outcome("p90", 5.0), Outcome("other", 1.0))
 SPEC = {

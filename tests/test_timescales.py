@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rllib_calsheq.timescales import LearningRate, check_assumption_2
+from rllib_calsheq.core.timescales import LearningRate, check_assumption_2
 
 
 def test_rate_starts_at_initial_and_halves_as_the_exponent_says():

@@ -13,8 +13,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.envs.market.config import MarketConfig
-from rllib_calsheq.supertypes import FloatArray
 
 #: Observation entries before the type: inventory, last price step, time, own two last
 #: half-spreads, own last bought and sold volume.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from rllib_calsheq.configuration import (
+from rllib_calsheq.core.configuration import (
     Count,
     Fraction,
     NonNegative,
@@ -17,9 +17,9 @@ from rllib_calsheq.configuration import (
     configuration,
     require,
 )
-from rllib_calsheq.memory import require_memory
-from rllib_calsheq.supertypes import FloatArray, Parameter, SupertypeSpace
-from rllib_calsheq.targets import DECILES, Outcome
+from rllib_calsheq.core.memory import require_memory
+from rllib_calsheq.core.supertypes import FloatArray, Parameter, SupertypeSpace
+from rllib_calsheq.core.targets import DECILES, Outcome
 
 SUPERTYPE_1 = "supertype_1"
 SUPERTYPE_2 = "supertype_2"

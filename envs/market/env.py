@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rllib_calsheq.configuration import from_mapping
+from rllib_calsheq.core.configuration import from_mapping
 from rllib_calsheq.envs.market.array import ArrayMarket
 from rllib_calsheq.envs.market.config import MarketConfig
-from rllib_calsheq.envs.market.deviations import Rule, market_deviations
+from rllib_calsheq.envs.market.quoting_rules import Rule, market_deviations
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
 
 

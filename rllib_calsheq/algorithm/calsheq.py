@@ -12,9 +12,9 @@ from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from rllib_calsheq.algorithm.config import CALSHEQConfig
-from rllib_calsheq.calibration import Calibration
-from rllib_calsheq.learner import TwoTimescalePPOLearner
-from rllib_calsheq.streams import Stream
+from rllib_calsheq.core.stages import Calibration
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 
 COMPONENT_CALIBRATION = "calibration"
 

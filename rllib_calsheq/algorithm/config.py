@@ -11,7 +11,6 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
-from rllib_calsheq.algorithm.connector import BlocksToBatch
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
 from rllib_calsheq.algorithm.field_checks import (
     check_derived,
@@ -36,14 +35,15 @@ from rllib_calsheq.algorithm.validation import (
     check_memory,
     say_once,
 )
-from rllib_calsheq.calibration import Calibration
 from rllib_calsheq.calibrators import make_calibrator
-from rllib_calsheq.configuration import from_mapping, merge
-from rllib_calsheq.lean_learner import LeanPPOLearner
-from rllib_calsheq.learner import TwoTimescalePPOLearner
-from rllib_calsheq.target_files import TargetFile, inline_targets
-from rllib_calsheq.targets import TargetSet
-from rllib_calsheq.timescales import LearningRate, check_assumption_2
+from rllib_calsheq.core.configuration import from_mapping, merge
+from rllib_calsheq.core.stages import Calibration
+from rllib_calsheq.core.targets import TargetSet
+from rllib_calsheq.core.timescales import LearningRate, check_assumption_2
+from rllib_calsheq.data.target_files import TargetFile, inline_targets
+from rllib_calsheq.learning.connector import BlocksToBatch
+from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 
 #: Environment slots of a runner on the episode path, where episodes have one length.
 MAX_EPISODE_SLOTS = 16
@@ -69,7 +69,7 @@ class CALSHEQConfig(PPOConfig):
     All names below are keys of a tuned example's ``config`` too.
 
     Attributes:
-        targets: Path of a target file, or its content; see `rllib_calsheq.target_files`.
+        targets: Path of a target file, or its content; see `rllib_calsheq.data.target_files`.
         calibrator: ``{name: ..., field: ...}``; see `rllib_calsheq.calibrators`.
         num_particles: B, episodes in a stage; each has its own supertype profile.
         lr_shared: Learning rate schedule of the shared policy: ``{initial, exponent, offset}``.

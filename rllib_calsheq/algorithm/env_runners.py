@@ -28,11 +28,11 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
-from rllib_calsheq.fused_mlp import fuse_mlps
-from rllib_calsheq.particles import StageReport, SupertypeTable
-from rllib_calsheq.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
-from rllib_calsheq.seeding import torch_stream
-from rllib_calsheq.streams import Stream, episode_seed
+from rllib_calsheq.core.particles import StageReport, SupertypeTable
+from rllib_calsheq.core.streams import Stream, episode_seed
+from rllib_calsheq.learning.fused_mlp import fuse_mlps
+from rllib_calsheq.learning.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
+from rllib_calsheq.learning.seeding import torch_stream
 
 #: Metric under which a runner's outcomes travel with its samples.
 STAGE_REPORTS = "stage_reports"

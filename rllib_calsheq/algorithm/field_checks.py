@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ray.rllib.utils.serialization import deserialize_type
 
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
-from rllib_calsheq.configuration import require, unknown_key_message
+from rllib_calsheq.core.configuration import require, unknown_key_message
 
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.config import CALSHEQConfig

@@ -20,7 +20,7 @@ from rllib_calsheq.algorithm.allowed_values import (
     lists_of,
     numbers,
 )
-from rllib_calsheq.configuration import require, unknown_key_message
+from rllib_calsheq.core.configuration import require, unknown_key_message
 
 
 def _is_activation(value: Any) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 import gymnasium as gym
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_calsheq.supertypes import SupertypeSpace
-from rllib_calsheq.targets import Outcome, reward_outcomes
+from rllib_calsheq.core.supertypes import SupertypeSpace
+from rllib_calsheq.core.targets import Outcome, reward_outcomes
 
 #: Module ID of the one policy that all agents share.
 SHARED_POLICY = "shared_policy"
@@ -61,7 +61,7 @@ def resolve_env(env: Any) -> type[MultiAgentEnv]:
     if not (isinstance(found, type) and issubclass(found, MultiAgentEnv)):
         raise ValueError(
             f"env {env!r} is no MultiAgentEnv class; CALSHEQ calibrates RLlib MultiAgentEnvs that "
-            "implement rllib_calsheq.protocol.CalibratableEnv, e.g. rllib_calsheq.envs.MarketEnv"
+            "implement rllib_calsheq.CalibratableEnv, e.g. rllib_calsheq.envs.MarketEnv"
         )
     return found
 
@@ -89,9 +89,9 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
     if missing:
         raise ValueError(
             f"{env_class.__name__} cannot be calibrated: it lacks {missing}. Implement "
-            "rllib_calsheq.protocol.CalibratableEnv (supertype_space, outcomes, agent_supertypes, "
+            "rllib_calsheq.CalibratableEnv (supertype_space, outcomes, agent_supertypes, "
             "set_supertypes, episode_outcomes) and check it with "
-            "rllib_calsheq.conformance.check_calibratable_env"
+            "rllib_calsheq.conformance.plain.check_calibratable_env"
         )
     space: SupertypeSpace = instance.supertype_space
     agents = list(instance.possible_agents)

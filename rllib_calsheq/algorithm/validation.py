@@ -19,8 +19,8 @@ from ray.rllib.utils import force_list
 from rllib_calsheq.algorithm.field_checks import changed_for_episodes
 from rllib_calsheq.algorithm.problem import CalibrationProblem
 from rllib_calsheq.calibrators import calibrator_config
-from rllib_calsheq.configuration import Count, Positive, configuration, require
-from rllib_calsheq.memory import require_memory, stage_bytes
+from rllib_calsheq.core.configuration import Count, Positive, configuration, require
+from rllib_calsheq.core.memory import require_memory, stage_bytes
 
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.config import CALSHEQConfig
@@ -130,7 +130,7 @@ def array_obstacles(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]
     if not problem.has_array_form:
         found.append(
             f"{config.env.__name__} has no array form (a class method array_form(), see "
-            "rllib_calsheq.protocol.ArrayEnv)"
+            "rllib_calsheq.core.protocol.ArrayEnv)"
         )
     if not isinstance(problem.observation_space, gym.spaces.Box):
         found.append(

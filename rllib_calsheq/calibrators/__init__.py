@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy.typing as npt
 
-from rllib_calsheq.calibrators.base import Calibrator
-from rllib_calsheq.calibrators.bayesian_config import (
+from rllib_calsheq.calibrators.bayesian.config import (
     BayesianConfig,
     TrustRegionConfig,
     require_botorch,
 )
-from rllib_calsheq.calibrators.cma_config import CMAConfig
-from rllib_calsheq.calibrators.eki_config import EKIConfig
+from rllib_calsheq.calibrators.cma.config import CMAConfig
+from rllib_calsheq.calibrators.eki.config import EKIConfig
 from rllib_calsheq.calibrators.fixed import FixedCalibrator
-from rllib_calsheq.calibrators.ppo_config import PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.random_search import RandomSearchCalibrator, RandomSearchConfig
-from rllib_calsheq.configuration import from_mapping
-from rllib_calsheq.targets import TargetSet
+from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.configuration import from_mapping
+from rllib_calsheq.core.targets import TargetSet
 
 CALIBRATORS = ("fixed", "random", "cma", "eki", "bo", "bo_tr", "ppo")
 #: Fields of each calibrator that has any.
@@ -82,23 +82,23 @@ def make_calibrator(
     config = calibrator_config(name, fields)
     # Imported where they are needed: Torch, RLlib, BoTorch and cma take seconds.
     if name == "ppo":
-        from rllib_calsheq.calibrators.ppo import PPOCalibrator
+        from rllib_calsheq.calibrators.ppo.calibrator import PPOCalibrator
 
         return PPOCalibrator(start, num_particles, targets, seed, config)
     if name == "bo":
-        from rllib_calsheq.calibrators.bayesian import BayesianCalibrator
+        from rllib_calsheq.calibrators.bayesian.calibrator import BayesianCalibrator
 
         return BayesianCalibrator(start, num_particles, targets, seed, config)
     if name == "bo_tr":
-        from rllib_calsheq.calibrators.bayesian_trust_region import TrustRegionCalibrator
+        from rllib_calsheq.calibrators.bayesian.trust_region import TrustRegionCalibrator
 
         return TrustRegionCalibrator(start, num_particles, targets, seed, config)
     if name == "cma":
-        from rllib_calsheq.calibrators.cma_es import CMACalibrator
+        from rllib_calsheq.calibrators.cma.calibrator import CMACalibrator
 
         return CMACalibrator(start, num_particles, targets, seed, config)
     if name == "eki":
-        from rllib_calsheq.calibrators.eki import EKICalibrator
+        from rllib_calsheq.calibrators.eki.calibrator import EKICalibrator
 
         return EKICalibrator(start, num_particles, targets, seed, config)
     if name == "random":

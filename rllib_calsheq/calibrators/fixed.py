@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.calibrators.base import Calibrator
-from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.supertypes import FloatArray
 
 
 class FixedCalibrator(Calibrator):

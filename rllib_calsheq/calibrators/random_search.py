@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.calibrators.base import Calibrator
-from rllib_calsheq.configuration import Fraction, Positive, configuration
-from rllib_calsheq.streams import Stream
-from rllib_calsheq.supertypes import FloatArray
-from rllib_calsheq.targets import TargetSet
+from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.configuration import Fraction, Positive, configuration
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.targets import TargetSet
 
 #: Candidates that are remembered; those with the least promise are dropped.
 MAX_CANDIDATES = 1024

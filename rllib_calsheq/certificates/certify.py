@@ -11,13 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.bench import Bench
-from rllib_calsheq.certificates.document import describe, part_title
-from rllib_calsheq.certificates.parts import Arrays, PartStore, document_name
-from rllib_calsheq.certificates.pool import run_parts
-from rllib_calsheq.certificates.selection import Candidate, select
-from rllib_calsheq.certificates.settings import CertificateSettings
-from rllib_calsheq.certificates.work import (
+from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.jobs.certificate_jobs import (
     CHEAP,
     DEVIATOR,
     FRESH_CHEAP,
@@ -29,9 +24,14 @@ from rllib_calsheq.certificates.work import (
     load_computer,
     merit,
 )
-from rllib_calsheq.files import write_json
-from rllib_calsheq.streams import Stream, stream_rng
-from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.certificates.jobs.frozen_game import Bench
+from rllib_calsheq.certificates.jobs.processes import run_parts
+from rllib_calsheq.certificates.jobs.store import Arrays, PartStore, document_name
+from rllib_calsheq.certificates.report.document import describe, part_title
+from rllib_calsheq.certificates.search.selection import Candidate, select
+from rllib_calsheq.core.files import write_json
+from rllib_calsheq.core.streams import Stream, stream_rng
+from rllib_calsheq.core.supertypes import FloatArray
 
 #: Longest name of a certificate's folder.
 MAX_NAME_LENGTH = 100

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
-from rllib_calsheq.certificates.deviators import (
+from rllib_calsheq.certificates.search.deviators import (
     Weights,
     action_transform,
     build_learner,
     get_weights,
     update,
 )
-from rllib_calsheq.certificates.values import Episodes, Policy, draw_episodes, play
-from rllib_calsheq.protocol import ArrayEnv
-from rllib_calsheq.rollout import rollout, supertype_returns
-from rllib_calsheq.seeding import torch_stream
-from rllib_calsheq.streams import Stream
-from rllib_calsheq.supertypes import FloatArray
-from rllib_calsheq.targets import TargetSet, pool
+from rllib_calsheq.certificates.search.values import Episodes, Policy, draw_episodes, play
+from rllib_calsheq.core.protocol import ArrayEnv
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.targets import TargetSet, pool
+from rllib_calsheq.learning.rollout import rollout, supertype_returns
+from rllib_calsheq.learning.seeding import torch_stream
 
 LEARNER_PATH = Path("learner_group") / "learner"
 

@@ -18,24 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.bench import Bench
 from rllib_calsheq.certificates.certify import default_folder
-from rllib_calsheq.certificates.deviators import Weights
-from rllib_calsheq.certificates.parts import Arrays, PartStore, document_name
-from rllib_calsheq.certificates.pool import run_parts
-from rllib_calsheq.certificates.settings import (
+from rllib_calsheq.certificates.config import (
     DEFAULT_EPISODES,
     DEFAULT_EPSILON,
     CertificateSettings,
 )
-from rllib_calsheq.certificates.values import Comparison, draw_episodes, over_roles
-from rllib_calsheq.configuration import require
+from rllib_calsheq.certificates.jobs.frozen_game import Bench
+from rllib_calsheq.certificates.jobs.processes import run_parts
+from rllib_calsheq.certificates.jobs.store import Arrays, PartStore, document_name
+from rllib_calsheq.certificates.search.deviators import Weights
+from rllib_calsheq.certificates.search.values import Comparison, draw_episodes, over_roles
+from rllib_calsheq.core.configuration import require
+from rllib_calsheq.core.files import write_json
+from rllib_calsheq.core.streams import Stream, stream_rng
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.decomposition import cyclic_p_value, decompose, episode_noise
 from rllib_calsheq.equilibrium.measured import SkillCheck, check_skill, measured_transitivity
-from rllib_calsheq.evaluation import finished_stages
-from rllib_calsheq.files import write_json
-from rllib_calsheq.streams import Stream, stream_rng
-from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.results.evaluation import finished_stages
 
 CONFIDENCE = 0.95
 #: Words for the signs of what was measured.

@@ -100,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _targets(args: argparse.Namespace) -> int:
-    from rllib_calsheq.data import read_transactions, targets_from_transactions
-    from rllib_calsheq.target_files import TargetFile
+    from rllib_calsheq.data.target_files import TargetFile
+    from rllib_calsheq.envs.market.data import read_transactions, targets_from_transactions
 
     found = targets_from_transactions(
         read_transactions(args.file),
@@ -125,8 +125,8 @@ def _targets(args: argparse.Namespace) -> int:
 
 
 def _hidden_targets(args: argparse.Namespace) -> int:
-    from rllib_calsheq.configuration import require
-    from rllib_calsheq.settings import SETTING_PROFILES, SETTINGS, hidden_profile
+    from rllib_calsheq.core.configuration import require
+    from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
 
     require(args.setting in SETTINGS, "--setting", args.setting, str(list(SETTINGS)))
     names = args.profile or [SETTING_PROFILES[args.setting]]
@@ -139,7 +139,7 @@ def _hidden_targets(args: argparse.Namespace) -> int:
         )
     profiles = {name: hidden_profile(name) for name in names}
 
-    from rllib_calsheq.hidden_targets import make_hidden_targets, sample_trained
+    from rllib_calsheq.experiments.hidden_targets import make_hidden_targets, sample_trained
 
     setting = SETTINGS[args.setting]
     env, env_config = "rllib_calsheq.envs.MarketEnv", {"num_merchants": setting.num_merchants}
@@ -179,8 +179,8 @@ def _hidden_targets(args: argparse.Namespace) -> int:
 
 
 def _plot(args: argparse.Namespace) -> int:
-    from rllib_calsheq.plots import draw_trial
-    from rllib_calsheq.runs import find_trials
+    from rllib_calsheq.results.checkpoints import find_trials
+    from rllib_calsheq.results.plots import draw_trial
 
     trials = find_trials(args.run)
     for trial in trials:

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from rllib_calsheq.certificates.pool import MAX_DEFAULT_WORKERS, default_workers
-from rllib_calsheq.certificates.settings import CertificateSettings
-from rllib_calsheq.configuration import require
+from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS, default_workers
+from rllib_calsheq.core.configuration import require
 
 
 def add_certify_command(commands: Any) -> None:
@@ -104,9 +104,9 @@ def _certify(args: argparse.Namespace) -> int:
     # Before torch is imported: on small networks several threads cost more than they give.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from rllib_calsheq.certificates.certify import certify
-    from rllib_calsheq.certificates.pictures import draw_certificate
+    from rllib_calsheq.certificates.report.pictures import draw_certificate
     from rllib_calsheq.cli.messages import quieten_rllib
-    from rllib_calsheq.runs import find_checkpoint
+    from rllib_calsheq.results.checkpoints import find_checkpoint
 
     quieten_rllib()
 

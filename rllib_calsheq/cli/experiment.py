@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rllib_calsheq.cli.messages import fail
-from rllib_calsheq.configuration import require
+from rllib_calsheq.core.configuration import require
 
 if TYPE_CHECKING:
     from rllib_calsheq.experiments.study import Study

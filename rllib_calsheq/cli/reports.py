@@ -9,15 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rllib_calsheq.files import write_json
-from rllib_calsheq.runs import TRIAL_FILE, find_checkpoint, find_trials
+from rllib_calsheq.core.files import write_json
+from rllib_calsheq.results.checkpoints import TRIAL_FILE, find_checkpoint, find_trials
 
 EVALUATION_FILE = "evaluation.json"
 
 
 def print_evaluation(path: str, *, episodes: int, as_json: bool) -> int:
     """Evaluates a run or checkpoint and prints it; returns the exit code."""
-    from rllib_calsheq.evaluation import evaluate
+    from rllib_calsheq.results.evaluation import evaluate
 
     if episodes < 1:
         raise ValueError(f"--episodes is {episodes}; allowed: integers from 1")
@@ -72,7 +72,7 @@ def summary_line(found: dict[str, Any]) -> str:
 
 def finish_run(folder: Path, *, evaluate: bool) -> None:
     """Draws every trial's pictures and, for a single trial, evaluates its last checkpoint."""
-    from rllib_calsheq.plots import draw_trial
+    from rllib_calsheq.results.plots import draw_trial
 
     try:
         trials = find_trials(folder)
@@ -89,7 +89,7 @@ def finish_run(folder: Path, *, evaluate: bool) -> None:
         checkpoint = find_checkpoint(trials[0])
     except ValueError:
         return
-    from rllib_calsheq.evaluation import evaluate as evaluate_checkpoint
+    from rllib_calsheq.results.evaluation import evaluate as evaluate_checkpoint
 
     found = evaluate_checkpoint(checkpoint)
     write_json(trials[0] / EVALUATION_FILE, found)

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def train(args: argparse.Namespace, file: str) -> int:
     """Checks and runs all experiments of a file."""
-    from rllib_calsheq.cli.experiment_files import load_experiments
+    from rllib_calsheq.data.experiment_files import load_experiments
 
     experiments = load_experiments(file, args.overrides)
     if args.num_samples is not None and args.num_samples < 1:
@@ -90,7 +90,7 @@ def check(experiment: Any) -> None:
         ValueError: If one of them cannot run.
     """
     from rllib_calsheq.algorithm import CALSHEQConfig
-    from rllib_calsheq.cli.experiment_files import variants
+    from rllib_calsheq.data.experiment_files import variants
 
     for variant in variants(experiment.config):
         config = CALSHEQConfig().update_from_dict(variant)
@@ -185,7 +185,7 @@ def local_cpus(experiment: Any) -> int:
     if not experiment.is_calsheq:
         return cores
     from rllib_calsheq.algorithm import CALSHEQ
-    from rllib_calsheq.cli.experiment_files import variants
+    from rllib_calsheq.data.experiment_files import variants
 
     requests = [CALSHEQ.default_resource_request(v) for v in variants(experiment.config)]
     asked = max(float(r.required_resources.get("CPU", 0.0)) for r in requests)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.settings import CertificateSettings
-from rllib_calsheq.configuration import require
+from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.core.configuration import require
 
 DEFAULT_EPISODES = 512
 DEFAULT_STEP = 0.05
@@ -48,13 +48,13 @@ def _sensitivity(args: argparse.Namespace) -> int:
     require(args.retrain >= 0, "--retrain", args.retrain, "integers from 0")
     settings = CertificateSettings(seed=args.seed)
 
-    from rllib_calsheq.certificates.bench import Bench
     from rllib_calsheq.certificates.certify import default_folder
-    from rllib_calsheq.certificates.local import measure_sensitivity
-    from rllib_calsheq.certificates.parts import document_name
+    from rllib_calsheq.certificates.jobs.frozen_game import Bench
+    from rllib_calsheq.certificates.jobs.store import document_name
+    from rllib_calsheq.certificates.sensitivity.measurement import measure_sensitivity
     from rllib_calsheq.cli.messages import quieten_rllib
-    from rllib_calsheq.files import write_json
-    from rllib_calsheq.runs import find_checkpoint
+    from rllib_calsheq.core.files import write_json
+    from rllib_calsheq.results.checkpoints import find_checkpoint
 
     quieten_rllib()
     checkpoint = find_checkpoint(args.run)

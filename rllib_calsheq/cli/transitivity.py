@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.settings import (
+from rllib_calsheq.certificates.config import (
     DEFAULT_EPISODES,
     DEFAULT_EPSILON,
     DEFAULT_SNAPSHOTS,
@@ -48,10 +48,10 @@ def _transitivity(args: argparse.Namespace) -> int:
 
     # Before torch is imported: on small networks several threads cost more than they give.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.certificates.pictures import draw_transitivity
+    from rllib_calsheq.certificates.report.pictures import draw_transitivity
     from rllib_calsheq.certificates.snapshots import choose_snapshots, measure_transitivity
     from rllib_calsheq.cli.messages import quieten_rllib
-    from rllib_calsheq.runs import find_checkpoints
+    from rllib_calsheq.results.checkpoints import find_checkpoints
 
     quieten_rllib()
     found = measure_transitivity(

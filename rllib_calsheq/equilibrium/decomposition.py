@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.transitivity import gains, square
-from rllib_calsheq.supertypes import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

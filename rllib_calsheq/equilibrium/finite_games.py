@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.core.supertypes import FloatArray
 
 #: How far a sum of probabilities may be from 1, and two payoffs that must be equal from each other.
 ROUNDING = 1e-9

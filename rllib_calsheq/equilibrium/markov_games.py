@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.finite_games import (
     ROUNDING,
     FiniteGame,
     check_distributions,
     swap_agents,
 )
-from rllib_calsheq.supertypes import FloatArray
 
 IntArray = npt.NDArray[np.intp]
 

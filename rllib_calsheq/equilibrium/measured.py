@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.decomposition import standard_errors
 from rllib_calsheq.equilibrium.transitivity import gains, square, transitivity_of_gains, vector
-from rllib_calsheq.supertypes import FloatArray
 
 SignArray = npt.NDArray[np.int8]
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.transitivity import square, vector
-from rllib_calsheq.supertypes import FloatArray
 
 Function = Callable[[FloatArray], FloatArray]
 

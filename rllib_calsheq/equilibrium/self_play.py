@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.transitivity import gains, improvements
-from rllib_calsheq.supertypes import FloatArray
 
 #: Takes the policies that gain more than ε, (k,), and their gains, (k,); returns one of them.
 Choice = Callable[[npt.NDArray[np.intp], FloatArray], int]

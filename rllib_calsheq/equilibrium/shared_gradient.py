@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.finite_games import PolicyGame
 from rllib_calsheq.equilibrium.markov_games import Episodes
-from rllib_calsheq.supertypes import FloatArray
 
 #: Step h of the central differences: they err by about h² = 1e-10, and rounding by 1e-16 / h.
 STEP = 1e-5

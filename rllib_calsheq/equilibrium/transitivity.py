@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.supertypes import FloatArray
+from rllib_calsheq.core.supertypes import FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rllib_calsheq.core.files import replacing
 from rllib_calsheq.experiments.drawing import (
     GOAL_COLOUR,
     LABELS,
@@ -32,7 +33,6 @@ from rllib_calsheq.experiments.drawing import (
 )
 from rllib_calsheq.experiments.summary import calibrator_order
 from rllib_calsheq.experiments.tables import FINAL, GOALS, PARAMETERS, RECOVERY, STAGES
-from rllib_calsheq.files import replacing
 
 #: Panels of figure 2, as in the paper: settings 2-2-2-3 and 3-4-5-5.
 FIGURE_2 = (

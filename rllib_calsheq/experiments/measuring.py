@@ -12,14 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rllib_calsheq.core.files import write_json
 from rllib_calsheq.experiments.store import (
     EVALUATION_FILE,
     RECOVERY_FILE,
     checkpoint_stage,
     checkpoints_of,
 )
-from rllib_calsheq.files import write_json
-from rllib_calsheq.runs import read_history
+from rllib_calsheq.results.checkpoints import read_history
 
 
 def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, Any]:
@@ -34,9 +34,9 @@ def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, An
         final_episodes: Fresh episodes at the end.
 
     Returns:
-        The evaluation; see `rllib_calsheq.evaluation.evaluate`.
+        The evaluation; see `rllib_calsheq.results.evaluation.evaluate`.
     """
-    from rllib_calsheq.evaluation import FrozenRun, evaluate
+    from rllib_calsheq.results.evaluation import FrozenRun, evaluate
 
     history = read_history(trial)
     seconds = dict(zip(history["training_iteration"], history["time_total_s"], strict=True))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rllib_calsheq.core.files import write_json
 from rllib_calsheq.experiments.records import (
     UNKNOWN,
     describe_differences,
@@ -21,8 +22,7 @@ from rllib_calsheq.experiments.records import (
     record_of,
 )
 from rllib_calsheq.experiments.study import Run, Study, run_config, run_of
-from rllib_calsheq.files import write_json
-from rllib_calsheq.runs import TRIAL_FILE, is_checkpoint
+from rllib_calsheq.results.checkpoints import TRIAL_FILE, is_checkpoint
 
 STUDY_FILE = "study.json"
 EVALUATION_FILE = "evaluation.json"

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 import rllib_calsheq
-from rllib_calsheq.cli.experiment_files import Experiment, load_experiments, variants
-from rllib_calsheq.configuration import require
-from rllib_calsheq.settings import SETTINGS
-from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.core.configuration import require
+from rllib_calsheq.data.experiment_files import Experiment, load_experiments, variants
+from rllib_calsheq.data.target_files import TargetFile
+from rllib_calsheq.experiments.paper_settings import SETTINGS
 
 #: Between the name of a calibrator and its fields, and between these.
 FIELD_SEPARATOR = ":"

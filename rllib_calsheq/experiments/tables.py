@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rllib_calsheq.core.files import replacing, write_text
+from rllib_calsheq.core.supertypes import SupertypeSpace
+from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments.store import EVALUATION_FILE, RECOVERY_FILE, StudyFolder
 from rllib_calsheq.experiments.study import Run
-from rllib_calsheq.files import replacing, write_text
-from rllib_calsheq.runs import read_history
-from rllib_calsheq.supertypes import SupertypeSpace
-from rllib_calsheq.target_files import TargetFile
+from rllib_calsheq.results.checkpoints import read_history
 
 STAGES, PARAMETERS, RECOVERY, FINAL, GOALS = (
     f"{name}.csv" for name in ("stages", "parameters", "recovery", "final", "goals")

@@ -1,0 +1,1 @@
+"""CMA-ES, from the `cma` package."""

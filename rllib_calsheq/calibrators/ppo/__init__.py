@@ -1,0 +1,1 @@
+"""CALSHEQ's own calibrator: a policy of increments, trained by PPO."""

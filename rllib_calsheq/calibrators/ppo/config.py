@@ -1,0 +1,139 @@
+"""Configuration of the PPO calibrator. Needs neither Torch nor RLlib."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from rllib_calsheq.core.configuration import (
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    configuration,
+    require,
+)
+
+#: The divergence of d independent parameters adds up, so its target must grow with d:
+#: a fixed 0.01 held 23 parameters back for good.
+KL_TARGET_PER_PARAMETER = 0.03
+#: The critic remembers at least this many stages ...
+MIN_MEMORY_STAGES = 20.0
+#: ... and at least this many episodes for every parameter.
+MIN_MEMORY_EPISODES_PER_PARAMETER = 30.0
+
+#: Fields of algorithm 1 taken literally: advantages from the real episodes alone. It has
+#: one noisy reward a particle instead of many imagined ones, hence the smaller steps.
+PAPER_FIELDS: dict[str, Any] = {
+    "critic": "none",
+    "initial_spread": 0.0,
+    "initial_std": 0.6,
+    "learning_rate": 1e-3,
+    "num_epochs": 10,
+    "kl_limit": 0.0,
+}
+
+
+@configuration
+class PPOCalibratorConfig:
+    """Fields of the PPO calibrator.
+
+    Attributes:
+        max_increment: Largest increment of a parameter in one stage, as a fraction of its
+            range. An action of ±1 is an increment of this size.
+        initial_std: Standard deviation of the policy's actions at the start.
+        initial_spread: Half of the widest distance (unit cube) of particles in a parameter at the
+            start: they are drawn uniformly around Λ_0. 0 for all at Λ_0, as algorithm 1 has it.
+        min_std: Smallest standard deviation of an action; keeps the particles exploring,
+            since the equilibrium moves while the agents learn. 0 for no limit.
+        learning_rate: Adam's rate until `set_learning_rate` is called (β^cal).
+        num_epochs: Passes over the full batch in the one update of a stage.
+        kl_target: KL divergence of one update that the adaptive coefficient aims at, in
+            nats over all d parameters; None for ``KL_TARGET_PER_PARAMETER`` times d.
+        kl_limit: Largest KL divergence of one update, in KL targets: the step of an update that
+            went further is shortened. The penalty alone does not prevent it, since Adam's steps do
+            not shrink with the gradient while the policy's standard deviations do: now and then an
+            update threw the particles off what they had found. 0 for no limit.
+        kl_coeff: Initial coefficient of the KL penalty.
+        clip_param: Clipping range of PPO's probability ratio.
+        entropy_coeff: Weight of the entropy bonus.
+        hidden_sizes: Hidden layers of the policy (and of the value baseline), tanh.
+        critic: Where the advantages come from. ``none``: reward of the real episode minus a
+            value baseline V(Λ), algorithm 1 taken literally (`PAPER_FIELDS` suit it).
+            ``outcomes``: an `OutcomeCritic`, fitted to the real episodes, predicts the
+            outcomes of many imagined increments, and the known reward is applied to them.
+
+            The fields below concern ``outcomes`` only.
+        critic_memory: Stages after which the weight of a stage in the critic has fallen to
+            1/e; None for ``MIN_MEMORY_STAGES``, or more when there are few particles.
+        critic_ridge: Ridge penalty of the critic, in episodes.
+        critic_correction: Whether the critic's reward is corrected by what it missed in the
+            last real episodes.
+        critic_heteroscedastic: Whether the noise of an outcome may depend on the profile.
+        softening_stages: While a pooled outcome misses its target by more than a scale, the scales
+            of the imagined reward are as wide as the largest miss, and far targets count more
+            than near ones: less so with every stage, by a factor 1/e after this many. 0 for none.
+        imagined_states: Profiles (of particles) that increments are imagined from in each
+            stage, at most.
+        imagined_increments: Increments imagined in each stage, over all these profiles; at
+            least twice ``imagined_states``.
+        imagined_noise: Residuals that the expected reward is averaged over.
+        increment_cost: Reward charged for the square of each parameter's action. Without
+            it, parameters that no target depends on drift at full speed with the critic's
+            errors, and the profile does not come to rest.
+        spread_cost: Reward charged for the squared distance (unit cube) of a new profile
+            from the mean of all particles. The calibrated profile is that mean, and where
+            different profiles fit equally well their mean need not: the particles should
+            settle on one of them.
+    """
+
+    max_increment: Fraction = 0.1
+    initial_std: Positive = 0.4
+    initial_spread: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_std: NonNegative = 0.1
+    learning_rate: Positive = 3e-3
+    num_epochs: Count = 5
+    kl_target: Positive | None = None
+    kl_limit: NonNegative = 2.0
+    kl_coeff: NonNegative = 0.2
+    clip_param: Positive = 0.2
+    entropy_coeff: NonNegative = 0.0
+    # A list (from YAML) is as good as a tuple.
+    hidden_sizes: Annotated[tuple[Count, ...], Field(strict=False)] = (64, 64)
+    critic: Literal["none", "outcomes"] = "outcomes"
+    critic_memory: Positive | None = None
+    critic_ridge: Positive = 1.0
+    critic_correction: bool = True
+    critic_heteroscedastic: bool = True
+    softening_stages: NonNegative = 200.0
+    imagined_states: Count = 64
+    imagined_increments: Count = 2048
+    imagined_noise: Count = 16
+    increment_cost: NonNegative = 5e-4
+    spread_cost: NonNegative = 0.01
+
+    def __post_init__(self) -> None:
+        require(
+            self.min_std <= self.initial_std,
+            "min_std",
+            self.min_std,
+            f"numbers up to initial_std, {self.initial_std:g}",
+        )
+        require(
+            self.imagined_increments >= 2 * self.imagined_states,
+            "imagined_increments",
+            self.imagined_increments,
+            f"integers from twice imagined_states, {2 * self.imagined_states}",
+        )
+
+    def kl_target_of(self, dim: int) -> float:
+        """KL target of d = ``dim`` parameters, in nats."""
+        return KL_TARGET_PER_PARAMETER * dim if self.kl_target is None else self.kl_target
+
+    def critic_memory_of(self, dim: int, num_particles: int) -> float:
+        """Memory of the critic, in stages."""
+        if self.critic_memory is not None:
+            return self.critic_memory
+        needed = MIN_MEMORY_EPISODES_PER_PARAMETER * dim / num_particles
+        return max(MIN_MEMORY_STAGES, needed)

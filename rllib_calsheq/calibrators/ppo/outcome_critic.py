@@ -1,0 +1,304 @@
+"""A critic that predicts outcomes, so that the known reward can be imagined (section 3).
+
+The calibrator's reward is a known function of the outcomes; only the outcomes of a profile
+have to be learned. The critic fits them by recursive ridge regression on quadratic features
+of the profile, forgetting old stages, because the agents keep learning and the outcomes of
+one profile drift with them. The expected reward at a profile is the known reward averaged
+over predicted outcome + noise, with the noise resampled from recent residuals: the reward
+of a mean outcome is not the mean reward. How far outcomes scatter depends on the profile,
+too (a merchant with few customers has noisy percentiles), and so does the mean reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.calibrators.ppo.recursive_ridge import RecursiveRidge, solve_ridge
+from rllib_calsheq.core.streams import Stream, stream_rng
+from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.targets import TargetSet, pool
+
+#: Up to this many parameters the features hold all products; beyond, only the squares,
+#: so that the cost stays small (32 parameters give 561 features).
+MAX_DIM_WITH_PRODUCTS = 32
+#: Weight of the second-order features against the first-order ones: what is expected of an
+#: outcome is that it is mostly linear over the box.
+SECOND_ORDER_WEIGHT = 0.4
+#: Weight of the constant, so large that the ridge penalty does not bear on it.
+CONSTANT_WEIGHT = 10.0
+#: Residuals kept for the noise, and episodes that the correction is fitted to.
+NUM_RESIDUALS = 512
+#: Ridge penalty of the correction, in units of the critic's own: it sees whole rewards, which
+#: are noisier than the outcomes, and must not answer to their noise.
+CORRECTION_RIDGE = 16.0
+#: Ridge penalty of the noise, in units of the critic's own: an absolute residual says little.
+NOISE_RIDGE = 4.0
+#: The noise of a profile is at most this many times the usual one, and at least 1 over it.
+NOISE_RANGE = 3.0
+#: The usual noise is at least this, in scales, so that it can be divided by.
+LEAST_NOISE = 1e-3
+#: Residuals that the correction's expectations are taken over.
+NUM_CORRECTION_NOISE = 16
+
+
+class OutcomeCritic:
+    """Recency-weighted model of the targets' outcomes given the profile.
+
+    Everything is in units of a miss: y_k = (f_k − f*_k) / s_k. An outcome that may not
+    happen (NaN) is a second regression, of the probability that it does. Where it does not, it
+    scores 0, so that E[r_k] = P(it happens) · E[r_k | it happens]; the second factor, miss and
+    noise, is learned from the episodes in which it happened alone.
+
+    Args:
+        targets: The K targets.
+        dim: d, number of parameters.
+        memory: Stages after which the weight of a stage has fallen to 1/e.
+        ridge: Ridge penalty, in units of episodes: directions seen by fewer episodes
+            than this are shrunk.
+        correct: Whether the expected reward is corrected by a linear fit of what it has
+            missed in the recent episodes. Without it, a bias of the predicted outcomes can
+            lead the particles downhill for good.
+        softening_stages: As long as pooled outcomes miss some target by more than a scale, all
+            scales are taken as wide as the largest miss, and the loss is curved, so that far
+            targets count more than near ones: less so with every stage; it has fallen to 1/e after
+            this many. An inverse loss is flat far from its target and steep at it, so that giving
+            a far target up for near ones would be a local optimum. 0 for none.
+        heteroscedastic: Whether the mean absolute residual of each outcome is taken to be a linear
+            function of the profile. Otherwise outcomes scatter alike everywhere, and of two
+            profiles with the same mean outcomes the quieter one is not seen to be better.
+    """
+
+    def __init__(
+        self,
+        targets: TargetSet,
+        dim: int,
+        memory: float,
+        ridge: float,
+        *,
+        correct: bool = True,
+        softening_stages: float = 0.0,
+        heteroscedastic: bool = True,
+    ) -> None:
+        self._targets = targets
+        self._dim = dim
+        self._ridge = ridge
+        self._products = dim <= MAX_DIM_WITH_PRODUCTS
+        size = 1 + dim + (dim * (dim + 1) // 2 if self._products else dim)
+        self._size = size
+        K = len(targets)
+        decay = float(np.exp(-1.0 / memory))
+        #: Misses, and whether they happened.
+        self._outcomes = RecursiveRidge(size, 2 * K, decay, ridge)
+        #: Absolute residuals, from the constant and the first-order features.
+        self._noise: RecursiveRidge | None = None
+        if heteroscedastic:
+            self._noise = RecursiveRidge(1 + dim, K, decay, NOISE_RIDGE * ridge)
+        self._usual_noise: FloatArray = np.ones(K)
+        self._recent_profiles: FloatArray = np.zeros((0, dim))
+        self._recent_features: FloatArray = np.zeros((0, size))
+        self._recent_misses: FloatArray = np.zeros((0, K))
+        #: Residuals (R, K), those of outcomes that happened first, and how many these are (K,).
+        self._residuals: FloatArray = np.zeros((0, K))
+        self._num_residuals: npt.NDArray[np.intp] = np.zeros(K, dtype=np.intp)
+        self._softening_stages = softening_stages
+        #: Stages so far, and the factor on all scales: numbers, as arrays like the rest.
+        self._stages: npt.NDArray = np.zeros(())
+        self._softness: npt.NDArray = np.ones(())
+        self._correct = correct
+        self._correction: FloatArray = np.zeros(1 + dim)
+
+    def update(self, profiles: FloatArray, outcomes: FloatArray) -> dict[str, float]:
+        """Adds one stage of episodes and fits again.
+
+        Args:
+            profiles: Profiles in the unit cube, shape (M, d).
+            outcomes: Outcome vectors, shape (M, N), NaN where one did not happen.
+
+        Returns:
+            Numbers to log: ``critic_error``, the root mean squared error of this stage's
+            misses as predicted before it was seen, in units of the targets' scales.
+        """
+        targets = self._targets
+        signed = (outcomes[:, targets.index] - targets.values) / targets.scales
+        happened = np.isfinite(signed)
+        features = self._features(profiles)
+        expected, _ = self._split(self._outcomes.predict(features))
+        missing = np.where(happened, signed, np.nan)
+        error = (signed - expected)[happened]
+
+        self._outcomes.update(features, np.concatenate([missing, happened], axis=1))
+        if self._noise is not None:
+            mean, _ = self._split(self._outcomes.predict(features))
+            self._noise.update(self._first_order(features), np.abs(missing - mean))
+
+        self._recent_profiles = _append(self._recent_profiles, profiles)
+        self._recent_features = _append(self._recent_features, features)
+        self._recent_misses = _append(self._recent_misses, missing)
+        self._softness = self._softness_after(missing)
+        self._find_residuals()
+        if self._correct:
+            self._fit_correction()
+        return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
+
+    def _softness_after(self, misses: FloatArray) -> npt.NDArray:
+        """Factor on the scales, from this stage's signed misses (M, K): 1 where none is above 1."""
+        self._stages = self._stages + 1.0
+        if not self._softening_stages:
+            return np.ones(())
+        farthest = np.max(np.nan_to_num(np.abs(pool(misses))), initial=1.0)
+        return np.asarray(1.0 + (farthest - 1.0) * np.exp(-self._stages / self._softening_stages))
+
+    def _fit_correction(self) -> None:
+        """Ridge regression, on first-order features, of the rewards that the critic missed."""
+        rng = stream_rng(Stream.CORRECTION)
+        expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
+        first_order = self._first_order(self._recent_features)
+        fit = np.nan_to_num(softened_fit(self._recent_misses, self._softness))
+        missed = first_order.T @ (fit @ self._targets.weights - expected)
+        ridge = CORRECTION_RIDGE * self._ridge
+        self._correction = solve_ridge(first_order.T @ first_order, ridge, missed)
+
+    def expected_reward(
+        self, profiles: FloatArray, num_noise: int, rng: np.random.Generator
+    ) -> FloatArray:
+        """E[r_cal] of profiles, shape (M,), for profiles (M, d) in the unit cube.
+
+        Args:
+            profiles: Profiles, shape (M, d).
+            num_noise: Residuals that the expectation is taken over, the same ones for all
+                profiles, so that they cancel in differences.
+            rng: Generator that draws the residuals.
+        """
+        features = self._features(profiles.astype(np.float32))
+        reward = self._known_reward(features, num_noise, rng)
+        return reward + self._first_order(features) @ self._correction
+
+    def _known_reward(
+        self, features: FloatArray, num_noise: int, rng: np.random.Generator
+    ) -> FloatArray:
+        """The known reward (M,) averaged over predicted outcomes and noise."""
+        # Single precision is enough here, and half the time.
+        features = features.astype(np.float32, copy=False)
+        mean, happens = self._split(self._outcomes.predict(features))
+        noise_scale = self._noise_scale(features)
+        residuals = self._residuals
+        # Of an outcome that never happened, the first: 0.
+        last = np.maximum(self._num_residuals, 1)
+        drawn = rng.integers(last, size=(num_noise, residuals.shape[1]))
+        noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
+        fit = np.zeros_like(mean)
+        softness = np.float32(self._softness)
+        for row in noise:
+            fit += softened_fit(mean + row * noise_scale, softness)
+        fit *= np.clip(happens, 0.0, 1.0) / num_noise
+        return np.asarray(fit @ self._targets.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was learned, as arrays."""
+        return {
+            "outcomes": self._outcomes.state_dict(),
+            "noise": None if self._noise is None else self._noise.state_dict(),
+            **{name: getattr(self, f"_{name}").copy() for name in self._STATE},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` gave.
+
+        Raises:
+            ValueError: If it is the state of a critic with other parts.
+        """
+        wrong = [
+            name
+            for name, mine in self.state_dict().items()
+            if name not in state or (mine is None) != (state[name] is None)
+        ]
+        if wrong:
+            raise ValueError(
+                f"the saved critic has other parts than this one ({', '.join(wrong)}): use the "
+                "critic_heteroscedastic, and the version of rllib-calsheq, that it was saved with"
+            )
+        self._outcomes.load_state_dict(state["outcomes"])
+        if self._noise is not None:
+            self._noise.load_state_dict(state["noise"])
+        for name in self._STATE:
+            setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
+        self._recent_features = self._features(self._recent_profiles)
+        self._find_residuals()
+
+    _STATE = ("recent_profiles", "recent_misses", "softness", "stages", "correction")
+
+    def _features(self, profiles: FloatArray) -> FloatArray:
+        """Features (M, p) of profiles (M, d): constant, first and second order."""
+        centred = 2.0 * profiles - 1.0
+        features = np.empty((len(centred), self._size), centred.dtype)
+        features[:, 0] = CONSTANT_WEIGHT
+        features[:, 1 : 1 + self._dim] = centred
+        weighted = SECOND_ORDER_WEIGHT * centred
+        if not self._products:
+            features[:, 1 + self._dim :] = weighted * centred
+            return features
+        first = 1 + self._dim
+        # Row by row of the upper triangle: gathering the columns of all pairs is far slower.
+        for i in range(self._dim):
+            last = first + self._dim - i
+            np.multiply(weighted[:, i, None], centred[:, i:], out=features[:, first:last])
+            first = last
+        return features
+
+    def _first_order(self, features: FloatArray) -> FloatArray:
+        """The constant and the first-order ones (M, 1 + d) of features (M, p)."""
+        return features[:, : 1 + self._dim]
+
+    def _find_residuals(self) -> None:
+        """Finds the residuals of the recent episodes in units of the noise at their profiles."""
+        features = self._recent_features
+        if self._noise is not None and len(features):
+            levels = self._noise.predict(self._first_order(features)).mean(axis=0)
+            self._usual_noise = np.maximum(levels, LEAST_NOISE)
+        mean, _ = self._split(self._outcomes.predict(features))
+        residuals = (self._recent_misses - mean) / self._noise_scale(features)
+        happened = ~np.isnan(residuals)
+        self._num_residuals = happened.sum(axis=0)
+        if not happened.all():
+            order = np.argsort(~happened, axis=0, kind="stable")
+            residuals = np.nan_to_num(np.take_along_axis(residuals, order, axis=0))
+        self._residuals = residuals
+
+    def _noise_scale(self, features: npt.NDArray) -> npt.NDArray:
+        """Mean absolute residual at a profile, (M, K); (1, K) of ones if it is the same for all."""
+        usual = self._usual_noise.astype(features.dtype)
+        if self._noise is None:
+            return usual[None]
+        expected = self._noise.predict(self._first_order(features))
+        return np.clip(expected, usual / NOISE_RANGE, usual * NOISE_RANGE)
+
+    @staticmethod
+    def _split(predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Predicted misses and probabilities to happen, each (M, K)."""
+        K = predictions.shape[1] // 2
+        return predictions[:, :K], predictions[:, K:]
+
+
+def softened_fit(
+    misses: npt.NDArray[Any], softness: npt.NDArray[Any] | np.floating[Any]
+) -> npt.NDArray[Any]:
+    """1 / (1 + x/w + (1 − 1/w)·x²) of misses y, with x = |y| / w.
+
+    At w = 1 it is the reward's own fit, 1 / (1 + |y|); for w > 1 it is wide and curved.
+
+    Args:
+        misses: Misses in scales, any shape.
+        softness: w ≥ 1, ().
+    """
+    wide = np.abs(misses) / softness
+    near = 1 / softness
+    return np.asarray(1 / (1 + wide * (near + (1 - near) * wide)))
+
+
+def _append(kept: FloatArray, new: FloatArray) -> FloatArray:
+    """The last `NUM_RESIDUALS` rows of both."""
+    return np.concatenate([kept, new])[-NUM_RESIDUALS:]

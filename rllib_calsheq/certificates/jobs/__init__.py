@@ -1,0 +1,1 @@
+"""A certificate's jobs: what they share, what computes them, where they are stored."""

@@ -1,0 +1,206 @@
+"""Everything that the parts of a certificate are computed with, loaded from one checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rllib_calsheq import __version__
+from rllib_calsheq.algorithm import SHARED_POLICY
+from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.search.deviations import (
+    ConstantPolicy,
+    NamedDeviation,
+    SuppliesDeviations,
+    cheap_deviations,
+)
+from rllib_calsheq.certificates.search.deviators import (
+    Weights,
+    action_transform,
+    build_learner,
+    get_weights,
+)
+from rllib_calsheq.certificates.search.policies import ModulePolicy, check_action_space
+from rllib_calsheq.certificates.search.values import (
+    Comparison,
+    Policy,
+    draw_episodes,
+    supertype_shares,
+)
+from rllib_calsheq.core.configuration import merge, require
+from rllib_calsheq.core.protocol import ArrayEnv
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.results.evaluation import MODULE_PATH, FrozenRun
+
+#: Stands for a supertype's name where a random agent deviates.
+WHOLE = "whole"
+
+
+class Bench:
+    """A checkpoint's shared policy and supertypes, frozen, and episodes to compare policies on.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        settings: What the certificate is asked for.
+
+    Raises:
+        ValueError: If the environment has no array form, or the settings do not fit it.
+    """
+
+    def __init__(self, checkpoint: Path, settings: CertificateSettings) -> None:
+        self.settings = settings
+        self.run = FrozenRun(checkpoint)
+        self.config = self.run.config
+        if not hasattr(self.config.env, "array_form"):
+            raise ValueError(
+                f"{self.config.env.__name__} has no array form, which a certificate needs to play "
+                "enough episodes: give its class an array_form() (rllib_calsheq.ArrayEnv)"
+            )
+        if self.config.model_config.get("use_lstm"):
+            raise ValueError(
+                f"the policy of {checkpoint} has a memory (model_config.use_lstm), but "
+                "certificates play policies without one: train without use_lstm to certify"
+            )
+        own = self.config.env.array_form(self.config.env_config)
+        self.env_config = merge(self.config.env_config, settings.env_config)
+        self.env: ArrayEnv = self.config.env.array_form(self.env_config)
+        check_action_space(self.env.action_space)
+        _check_same_game(own, self.env, self.run.targets.outcome_names)
+        self.shares = supertype_shares(self.env)
+        self.profiles = self._profiles()
+        self.policy = self._policy()
+
+    # --- what is frozen ---------------------------------------------------------------
+
+    def _profiles(self) -> FloatArray:
+        """The profile (1, d), or the last particles (B, d), in natural units."""
+        calibration, space = self.run.calibration, self.env.supertype_space
+        if self.settings.supertypes == "particles":
+            found = space.from_unit(calibration.calibrator.profiles)
+        else:
+            found = calibration.calibrated_profile()[None]
+        found = np.array(found, dtype=np.float64)
+        for name, value in self.settings.parameters.items():
+            require(name in space.names, "parameter", name, f"{list(space.names)}")
+            found[:, space.names.index(name)] = value
+        return space.validate(found)
+
+    def _policy(self) -> Policy:
+        action, space = self.settings.action, self.env.action_space
+        if action is None:
+            return self.module_policy(self.shared_weights)
+        values = np.asarray(action, dtype=np.float64)
+        if isinstance(space, gym.spaces.Discrete):
+            values = values.astype(np.int64)
+        shape = space.shape or ()
+        values = values.reshape(shape) if values.size == math.prod(shape) else values
+        fits = values.shape == shape and space.contains(values.astype(space.dtype))
+        require(fits, "the action of all agents", list(action), f"elements of {space}")
+        return ConstantPolicy(values.astype(space.dtype))
+
+    @cached_property
+    def shared_weights(self) -> Weights:
+        """The shared policy's weights, its value function's included."""
+        return self.weights_at(self.run.path)
+
+    def weights_at(self, checkpoint: Path) -> Weights:
+        """The shared policy's weights in a checkpoint of the same run."""
+        learner = build_learner(self.config, self.env, None, 0)
+        module = learner.module[SHARED_POLICY]
+        module.restore_from_path((checkpoint / MODULE_PATH / SHARED_POLICY).absolute())
+        return get_weights(module.unwrapped())
+
+    def module_policy(self, weights: Weights, greedy: bool = False) -> ModulePolicy:
+        """A policy of the shared policy's form."""
+        learner = build_learner(self.config, self.env, weights, 0)
+        module = learner.module[SHARED_POLICY].unwrapped()
+        return ModulePolicy(module, action_transform(self.config, self.env), greedy)
+
+    # --- what it is compared with ------------------------------------------------------
+
+    def comparison(self, stream: Stream, episodes: int) -> Comparison:
+        """Fresh episodes for one use of them."""
+        drawn = draw_episodes(self.env, self.profiles, episodes, stream, self.settings.seed)
+        return Comparison(self.env, self.policy, drawn, self.settings.discount)
+
+    @cached_property
+    def validation(self) -> Comparison:
+        """The episodes that deviations are selected on."""
+        return self.comparison(Stream.VALIDATION, self.settings.validation)
+
+    @cached_property
+    def fresh(self) -> Comparison:
+        """The episodes that the selected deviations are measured on."""
+        return self.comparison(Stream.FRESH, self.settings.fresh)
+
+    @cached_property
+    def cheap(self) -> list[NamedDeviation]:
+        """Deviations that need no training."""
+        supplied = {}
+        if isinstance(self.config.env, SuppliesDeviations):
+            supplied = dict(self.config.env.deviations(self.env_config))
+        mode = self.policy.mode() if isinstance(self.policy, ModulePolicy) else self.policy
+        return cheap_deviations(
+            self.env, mode, supplied, has_noise=isinstance(self.policy, ModulePolicy)
+        )
+
+    @property
+    def targets(self) -> list[int | None]:
+        """Supertypes that deviators are trained for, None for a random agent (Definition 1)."""
+        present = [int(k) for k in np.flatnonzero(self.shares)]
+        return [None, *present] if len(present) > 1 else [None]
+
+    def target_name(self, target: int | None) -> str:
+        """Name of a supertype, or of the whole."""
+        return WHOLE if target is None else self.env.supertype_space.supertypes[target]
+
+    # --- what it all depends on --------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the parts depend on, as JSON: settings, weights, supertypes."""
+        weights = hashlib.sha256()
+        for name, value in sorted(self.shared_weights.items()):
+            weights.update(name.encode() + value.tobytes())
+        return {
+            "version": __version__,
+            "environment": f"{self.config.env.__module__}.{self.config.env.__qualname__}",
+            "env_config": _plain(self.env_config),
+            "weights": weights.hexdigest(),
+            "profiles": hashlib.sha256(self.profiles.tobytes()).hexdigest(),
+            # Each seed has parts of its own.
+            "settings": _plain({**asdict(self.settings), "seeds": None}),
+        }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON would hold it."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _check_same_game(own: ArrayEnv, other: ArrayEnv, outcomes: Iterable[str]) -> None:
+    """Raises a ValueError unless the shared policy and the targets fit the other environment."""
+    for what, mine, given in (
+        ("observation space", own.observation_space, other.observation_space),
+        ("action space", own.action_space, other.action_space),
+        ("parameters", own.supertype_space.names, other.supertype_space.names),
+        ("outcomes", [o.name for o in own.outcomes], [o.name for o in other.outcomes]),
+    ):
+        if mine != given:
+            raise ValueError(
+                f"with this env_config the environment's {what} would be {given}, but the run's "
+                f"are {mine}: the shared policy cannot be used there. Change fields that leave "
+                "them as they are, e.g. the number of agents"
+            )

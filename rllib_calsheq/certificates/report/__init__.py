@@ -1,0 +1,1 @@
+"""A certificate as numbers, words and pictures."""

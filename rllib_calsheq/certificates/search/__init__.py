@@ -1,0 +1,1 @@
+"""Profitable deviations: what is tried, trained, selected and measured."""

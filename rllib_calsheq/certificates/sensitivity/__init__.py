@@ -1,0 +1,1 @@
+"""Which directions of the profile the targets do not pin down."""

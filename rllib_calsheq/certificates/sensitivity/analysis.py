@@ -1,0 +1,163 @@
+"""Which directions of the profile Λ the targets pin down, at the calibrated point.
+
+The Jacobian of mean outcomes with respect to Λ, by central finite differences on the same episodes.
+Parameters are in units of their range and outcomes in scales of their targets, so that a singular
+value σ says: along its direction, a move by the fraction h of the range moves the targets by σ·h
+scales in all. The shared policy is conditioned on types and answers to the new Λ as it is.
+
+Shapes: d parameters, K outcomes, E episodes, R bootstrap replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
+
+#: From a profile (d,) in natural units to outcomes of single episodes (E, K), always the same ones.
+Sampler = Callable[[FloatArray], FloatArray]
+#: Half of the distance of two points of a difference, as a fraction of a parameter's range.
+DEFAULT_STEP = 0.05
+#: Quantile of singular values of the noise above which a singular value is no noise.
+CONFIDENCE = 0.95
+REPLICATES = 200
+#: A direction is pinned down if a move over the whole range would move the targets by this at
+#: least, in scales.
+PINNED_DOWN = 1.0
+#: Part of its axis in pinned-down directions from which a parameter is pinned down by itself.
+MOSTLY = 0.5
+#: Parameters that a direction is described by, and the least part that they have in it.
+MAX_NAMED, LEAST_PART = 4, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """The scaled Jacobian and what it says.
+
+    Attributes:
+        jacobian: d outcome / d parameter in scales per range, (K, d).
+        stderr: Standard error of each entry, (K, d).
+        singular_values: Descending, (min(K, d),).
+        directions: Right singular vectors as rows, (d, d); those after the first K belong to no
+            singular value: no outcome changes along them.
+        noise: What the largest singular value would be below, had Λ no effect, and
+            `PINNED_DOWN` if that is larger: the threshold of a pinned-down direction.
+        pinned: Part of each parameter's axis that lies in pinned-down directions, (d,), in [0, 1].
+    """
+
+    jacobian: FloatArray
+    stderr: FloatArray
+    singular_values: FloatArray
+    directions: FloatArray
+    noise: float
+    pinned: FloatArray
+
+    @property
+    def rank(self) -> int:
+        """Number of directions that are pinned down."""
+        return int((self.singular_values > self.noise).sum())
+
+
+def differences(
+    sample: Sampler,
+    space: SupertypeSpace,
+    profile: FloatArray,
+    scales: FloatArray,
+    step: float = DEFAULT_STEP,
+    progress: Callable[[str], None] = lambda line: None,
+) -> FloatArray:
+    """Per-episode derivatives (E, K, d), in scales per range.
+
+    Args:
+        sample: Outcomes of the same single episodes at any profile; NaN where one did not happen.
+        space: The supertype space.
+        profile: The profile Λ (d,) in natural units.
+        scales: Scale of each outcome, (K,).
+        step: Half of the distance; at a bound the difference is one-sided.
+        progress: Called with a line for each parameter.
+    """
+    unit = space.to_unit(profile)
+    columns = []
+    for j, name in enumerate(space.names):
+        ends = np.clip([unit[j] + step, unit[j] - step], 0.0, 1.0)
+        above, below = (space.from_unit(_replaced(unit, j, end)) for end in ends)
+        columns.append((sample(above) - sample(below)) / scales / (ends[0] - ends[1]))
+        progress(f"{j + 1}/{len(space)} {name}")
+    return np.stack(columns, axis=-1)
+
+
+def analyse(
+    derivatives: FloatArray, rng: np.random.Generator, replicates: int = REPLICATES
+) -> Sensitivity:
+    """What per-episode derivatives (E, K, d) say; a NaN counts as no effect in that episode."""
+    values = np.nan_to_num(derivatives)
+    E = len(values)
+    jacobian = values.mean(axis=0)
+    stderr = values.std(axis=0) / np.sqrt(E)
+    _, singular_values, directions = np.linalg.svd(jacobian, full_matrices=True)
+    centred = (values - jacobian).reshape(E, -1)
+    weights = rng.multinomial(E, np.full(E, 1 / E), replicates) / E
+    noise = (weights @ centred).reshape(replicates, *jacobian.shape)
+    largest = np.linalg.svd(noise, compute_uv=False)[:, 0]
+    threshold = max(float(np.quantile(largest, CONFIDENCE)), PINNED_DOWN)
+    rank = int((singular_values > threshold).sum())
+    pinned = (directions[:rank] ** 2).sum(axis=0)
+    return Sensitivity(jacobian, stderr, singular_values, directions, threshold, pinned)
+
+
+def in_words(found: Sensitivity, names: Sequence[str], outcomes: Sequence[str]) -> list[str]:
+    """What the targets pin down and what not, in sentences.
+
+    Args:
+        found: The sensitivity.
+        names: Names of the parameters, d.
+        outcomes: Names of the outcomes, K.
+    """
+    d, rank = len(names), found.rank
+    said = [
+        f"The {len(outcomes)} targets pin down {rank} of {d} directions of the profile: along the "
+        f"other {d - rank}, a move over the whole range would move all targets together by less "
+        f"than {found.noise:.2g} scales, or by no more than noise."
+    ]
+    for j in range(rank):
+        vector = found.directions[j]
+        said.append(
+            f"Pinned down ({found.singular_values[j]:.3g} scales per range): "
+            f"{_combination(vector, names)}; it moves {_moved(found.jacobian @ vector, outcomes)}."
+        )
+    loose = [n for n, p in zip(names, found.pinned, strict=True) if p < MOSTLY]
+    tight = [n for n, p in zip(names, found.pinned, strict=True) if p >= MOSTLY]
+    if loose:
+        said.append(
+            "Not pinned down, or only together with others, so that their calibrated values should "
+            f"not be read as found: {', '.join(loose)}."
+        )
+    if tight:
+        said.append(f"Mostly pinned down by themselves: {', '.join(tight)}.")
+    return said
+
+
+def _replaced(values: FloatArray, index: int, value: float) -> FloatArray:
+    changed = values.copy()
+    changed[index] = value
+    return changed
+
+
+def _combination(vector: FloatArray, names: Sequence[str]) -> str:
+    """The parameters that a direction mostly consists of, with their signs."""
+    order = np.argsort(-np.abs(vector))[:MAX_NAMED]
+    chosen = [i for i in order if abs(vector[i]) >= LEAST_PART] or [int(order[0])]
+    sign = np.sign(vector[chosen[0]])
+    parts = [f"{'up' if vector[i] * sign > 0 else 'down'} {names[i]}" for i in chosen]
+    rest = 1.0 - float((vector[chosen] ** 2).sum())
+    return ", ".join(parts) + (" and others" if rest > LEAST_PART else "")
+
+
+def _moved(change: FloatArray, outcomes: Sequence[str]) -> str:
+    """The outcomes that a direction moves most."""
+    order = np.argsort(-np.abs(change))[:MAX_NAMED]
+    strongest = abs(change[order[0]])
+    return ", ".join(outcomes[i] for i in order if abs(change[i]) >= LEAST_PART * strongest)

@@ -1,0 +1,1 @@
+"""Checks that an environment of your own keeps to the protocol."""

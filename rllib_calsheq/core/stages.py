@@ -1,0 +1,211 @@
+"""CALSHEQ's outer loop (algorithm 1), without Ray: ask, hand out profiles, tell, keep score.
+
+`Calibration` is everything of a run that is not the merchants' policy: the calibrator, its
+particles and who samples them, the learning rates by stage, and the calibrated profile.
+The RLlib callback drives it; the algorithm checkpoints its `state_dict`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.particles import (
+    ParticleAssignment,
+    StageReport,
+    SupertypeTable,
+    merge_reports,
+)
+from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
+from rllib_calsheq.core.targets import TargetSet, pool
+from rllib_calsheq.core.timescales import LearningRate
+
+#: Stages in a row without any outcome after which the run stops.
+MAX_EMPTY_STAGES = 3
+#: The calibrated profile averages over at most this part of the stages so far, so that early in a
+#: run it does not hold the start.
+LARGEST_WINDOW = 0.25
+
+
+class NoOutcomesError(RuntimeError):
+    """No env runner has reported an outcome for several stages."""
+
+
+class Calibration:
+    """The state of one calibration and its step from stage to stage.
+
+    Args:
+        space: Supertype space, d parameters.
+        targets: The targets; its reward is r_cal.
+        calibrator: The calibrator that moves the B particles.
+        lr_shared: Learning rate schedule of the shared policy.
+        lr_cal: Learning rate schedule of the calibrator.
+        num_workers: Remote env runners; 0 when the driver samples by itself.
+        profile_window: Stages over which the calibrated profile Λ̂ averages, at most; nor are they
+            more than the last quarter.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: SupertypeSpace,
+        targets: TargetSet,
+        calibrator: Calibrator,
+        lr_shared: LearningRate,
+        lr_cal: LearningRate,
+        num_workers: int,
+        profile_window: int = 50,
+    ) -> None:
+        self.space = space
+        self.targets = targets
+        self.calibrator = calibrator
+        self.lr_shared = lr_shared
+        self.lr_cal = lr_cal
+        self.assignment = ParticleAssignment(calibrator.num_particles, num_workers)
+        self._recent: deque[FloatArray] = deque(maxlen=profile_window)
+        self._empty_stages = 0
+
+    # --- a stage ----------------------------------------------------------------------
+
+    @property
+    def stage(self) -> int:
+        """The stage m that is being sampled, or was last; 0 before the first."""
+        return self.calibrator.stage
+
+    def begin_stage(self) -> SupertypeTable:
+        """Asks the calibrator for the stage's profiles; the same again if they are unanswered."""
+        unit = self.calibrator.ask()
+        return SupertypeTable(
+            stage=self.stage,
+            profiles=self.space.from_unit(unit),
+            workers=self.assignment.workers(),
+            seed=self.calibrator.seed,
+        )
+
+    def end_stage(self, reports: Iterable[StageReport]) -> dict[str, Any]:
+        """Tells the calibrator what came of the stage and returns the numbers to log.
+
+        Particles without a report are masked: they teach nothing and keep their profile.
+
+        Raises:
+            NoOutcomesError: After `MAX_EMPTY_STAGES` stages in a row without a report.
+        """
+        reports = list(reports)
+        self.assignment.record(r.worker for r in reports if r.stage == self.stage)
+        particles, outcomes = merge_reports(reports, self.stage, self.calibrator.num_particles)
+        self._empty_stages = 0 if len(particles) else self._empty_stages + 1
+        if self._empty_stages >= MAX_EMPTY_STAGES:
+            raise NoOutcomesError(
+                f"no env runner has reported an outcome for {self._empty_stages} stages in a row "
+                f"(stage {self.stage}): all of them are dead, or slower than sample_timeout_s. "
+                "Look at the env runners' logs; raise sample_timeout_s or restart the run with "
+                "--resume once the cause is gone"
+            )
+        unit = self.calibrator.profiles.copy()
+        self.calibrator.set_learning_rate(self.lr_cal.at(self.stage - 1))
+        if not len(particles):
+            outcomes = np.empty((0, len(self.targets.outcome_names)))
+        rewards = self.targets.reward(outcomes)
+        learned = self.calibrator.tell(particles, rewards, outcomes, self.stage)
+        if not len(particles):
+            return {"stage": self.stage, "num_particles": 0}
+        self._recent.append(unit.mean(axis=0))
+        return self._metrics(unit, rewards, outcomes, learned)
+
+    def _metrics(
+        self,
+        unit: FloatArray,
+        rewards: FloatArray,
+        outcomes: FloatArray,
+        learned: Mapping[str, float],
+    ) -> dict[str, Any]:
+        pooled = pool(outcomes)
+        profiles = self.space.from_unit(unit)
+        spread = _nanstd(outcomes)
+        misses = self.targets.misses(pooled)
+        metrics: dict[str, Any] = {
+            "stage": self.stage,
+            "num_particles": len(rewards),
+            "reward_mean": float(rewards.mean()),
+            "reward_std": float(rewards.std()),
+            "reward_pooled": float(self.targets.reward(pooled)),
+            "lr_shared_scheduled": self.lr_shared.at(self.stage - 1),
+            "outcomes": {
+                name: {"mean": float(pooled[i]), "std": float(spread[i])}
+                for i, name in enumerate(self.targets.outcome_names)
+            },
+            "profile": {
+                name: {"mean": float(profiles[:, j].mean()), "std": float(profiles[:, j].std())}
+                for j, name in enumerate(self.space.names)
+            },
+            "calibrator": dict(learned),
+        }
+        if len(self.targets):
+            worst = int(np.argmax(misses))
+            metrics["worst_target"] = self.targets.targets[worst].outcome
+            metrics["worst_miss"] = float(misses[worst])
+        return metrics
+
+    # --- what was found ---------------------------------------------------------------
+
+    def calibrated_profile(self) -> FloatArray:
+        """Λ̂ in natural units, shape (d,).
+
+        The calibrator's own estimate or, where it has none, the mean over particles and the
+        last stages: `profile_window`, or a quarter of all if that is less.
+        """
+        unit = self.calibrator.estimate()
+        if unit is None and self._recent:
+            window = max(1, int(self.stage * LARGEST_WINDOW))
+            unit = np.mean(list(self._recent)[-window:], axis=0)
+        if unit is None:
+            unit = self.calibrator.profiles.mean(axis=0)
+        return self.space.from_unit(unit)
+
+    # --- state ------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on from here, the pending proposal included."""
+        return {
+            "parameters": list(self.space.names),
+            "outcomes": list(self.targets.outcome_names),
+            "calibrator": self.calibrator.state_dict(),
+            "recent": [p.copy() for p in self._recent],
+            "empty_stages": self._empty_stages,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` gave.
+
+        Raises:
+            ValueError: If the state belongs to other parameters, outcomes or particles.
+        """
+        for what, mine in (
+            ("parameters", self.space.names),
+            ("outcomes", self.targets.outcome_names),
+        ):
+            _require_same(what, state[what], mine)
+        self.calibrator.load_state_dict(state["calibrator"])
+        self._recent.clear()
+        self._recent.extend(np.array(p) for p in state["recent"])
+        self._empty_stages = int(state["empty_stages"])
+
+
+def _require_same(what: str, saved: Sequence[str], mine: Sequence[str]) -> None:
+    if list(saved) != list(mine):
+        difference = sorted(set(saved) ^ set(mine))
+        raise ValueError(
+            f"the checkpoint's {what} are not those of this run; they differ in {difference}. "
+            "Restore it with the environment and configuration that it was made with"
+        )
+
+
+def _nanstd(values: npt.NDArray[np.floating]) -> FloatArray:
+    """Standard deviation over rows (E, N) -> (N,), leaving out NaN; NaN where all are."""
+    mean = pool(values)
+    return np.sqrt(pool((values - mean) ** 2))

@@ -1,0 +1,1 @@
+"""Files that a user writes or brings: experiments, targets, tables of transactions."""

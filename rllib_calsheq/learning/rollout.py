@@ -1,0 +1,179 @@
+"""Rolling out the shared policy on an array environment: no Ray actors, one forward pass a step.
+
+Shapes: T steps, E episodes, n agents.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+
+from rllib_calsheq.core.protocol import ArrayEnv
+from rllib_calsheq.core.supertypes import FloatArray
+
+
+@dataclass
+class RolloutBlock:
+    """E whole episodes of n agents as arrays; what an array env runner returns.
+
+    To RLlib it is one "episode" whose length is its number of agent steps, since that is
+    what minibatches are made of. Several learners get whole episodes of it each.
+
+    Attributes:
+        observations: (T, E, n, obs...), float32.
+        actions: Actions as the policy sampled them, (T, E, n, act...).
+        action_dist_inputs: (T, E, n, k), float32.
+        action_logp: Log-probability of ``actions``, (T, E, n), float32.
+        rewards: (T, E, n), float32.
+    """
+
+    observations: npt.NDArray[np.float32]
+    actions: npt.NDArray
+    action_dist_inputs: npt.NDArray[np.float32]
+    action_logp: npt.NDArray[np.float32]
+    rewards: npt.NDArray[np.float32]
+
+    def env_steps(self) -> int:
+        """Environment steps, E·T."""
+        return self.rewards.shape[0] * self.rewards.shape[1]
+
+    def agent_steps(self) -> int:
+        """Agent steps, E·T·n."""
+        return int(self.rewards.size)
+
+    def __len__(self) -> int:
+        return self.agent_steps()
+
+    def __getitem__(self, rows: builtins.slice) -> RolloutBlock:
+        """The first episodes, for ``[:k]`` with k agent steps: whole ones, at least one."""
+        return self._episodes(builtins.slice(0, self._whole(rows.stop)))
+
+    def slice(self, rows: builtins.slice, len_lookback_buffer: int | None = None) -> RolloutBlock:
+        """The other episodes, for ``slice(k, None)`` with the k that `__getitem__` was given."""
+        return self._episodes(builtins.slice(self._whole(rows.start), None))
+
+    def _whole(self, agent_steps: int) -> int:
+        steps_of_one = self.rewards.shape[0] * self.rewards.shape[2]
+        return max(agent_steps // steps_of_one, 1)
+
+    def _episodes(self, chosen: builtins.slice) -> RolloutBlock:
+        return RolloutBlock(*(getattr(self, f.name)[:, chosen] for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class ActionTransform:
+    """How sampled actions become the environment's: RLlib's unsquashing and clipping.
+
+    Attributes:
+        space: The agents' action space.
+        normalize: Map [-1, 1] to the bounds of a Box.
+        clip: Clip to the bounds of a Box; only if ``normalize`` is off.
+    """
+
+    space: gym.Space
+    normalize: bool = True
+    clip: bool = False
+
+    def __call__(self, actions: npt.NDArray) -> npt.NDArray:
+        """Environment actions of sampled ones, same shape (..., act...)."""
+        if not isinstance(self.space, gym.spaces.Box):
+            return actions
+        low, high = self.space.low, self.space.high
+        if self.normalize and np.isfinite(low).all() and np.isfinite(high).all():
+            return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
+        return np.clip(actions, low, high) if self.clip or self.normalize else actions
+
+
+def rollout(
+    module: RLModule,
+    env: ArrayEnv,
+    profiles: npt.ArrayLike,
+    seeds: Sequence[int],
+    *,
+    transform: ActionTransform,
+    explore: bool = True,
+    device: torch.device | str = "cpu",
+) -> tuple[RolloutBlock, FloatArray]:
+    """Runs E episodes to their end with the shared policy π(a | s, λ).
+
+    Actions are drawn from torch's global stream; wrap the call in `seeding.torch_stream` to
+    name it.
+
+    Args:
+        module: The shared policy's RLModule.
+        env: The array environment.
+        profiles: Supertype profiles in natural units, shape (E, d).
+        seeds: One environment seed an episode, length E.
+        transform: From sampled to environment actions.
+        explore: Sample actions, or take the distribution's mode.
+        device: Where the module lives.
+
+    Returns:
+        The block, and the outcome vectors (E, N + G): the environment's N outcomes, then
+        the mean return of each of the G supertypes' agents.
+    """
+    observations = env.reset(profiles, seeds)
+    T, (E, n) = env.episode_length, observations.shape[:2]
+    all_observations = np.empty((T, *observations.shape), dtype=np.float32)
+    rewards = np.empty((T, E, n), dtype=np.float32)
+    inputs: list[torch.Tensor] = []
+    actions: list[torch.Tensor] = []
+    distribution = (
+        module.get_exploration_action_dist_cls()
+        if explore
+        else module.get_inference_action_dist_cls()
+    )
+    # The hooks behind forward_exploration() and forward_inference(), which switch all of the
+    # module's parts to evaluation mode and back at every call; here it is done once.
+    was_training = module.training
+    module.eval()
+    forward = module._forward_exploration if explore else module._forward_inference
+    try:
+        with torch.no_grad():
+            for t in range(T):
+                all_observations[t] = observations
+                flat = torch.from_numpy(all_observations[t].reshape(E * n, -1)).to(device)
+                out = forward({Columns.OBS: flat})[Columns.ACTION_DIST_INPUTS]
+                dist = distribution.from_logits(out)
+                sampled = dist.sample() if explore else dist.to_deterministic().sample()
+                inputs.append(out)
+                actions.append(sampled)
+                chosen = transform(sampled.cpu().numpy().reshape(E, n, *sampled.shape[1:]))
+                observations, rewards[t] = env.step(chosen)
+            all_inputs, all_actions = torch.stack(inputs), torch.stack(actions)
+            exploration = module.get_exploration_action_dist_cls()
+            logp = exploration.from_logits(all_inputs).logp(all_actions)
+    finally:
+        module.train(was_training)
+    block = RolloutBlock(
+        observations=all_observations,
+        actions=all_actions.cpu().numpy().reshape(T, E, n, *all_actions.shape[2:]),
+        action_dist_inputs=all_inputs.cpu().numpy().reshape(T, E, n, -1),
+        action_logp=logp.cpu().numpy().reshape(T, E, n),
+        rewards=rewards,
+    )
+    returns = supertype_returns(
+        rewards.sum(axis=0), env.agent_supertypes, env.supertype_space.supertypes
+    )
+    return block, np.concatenate([env.episode_outcomes(), returns], axis=1)
+
+
+def supertype_returns(
+    returns: npt.NDArray[np.floating], agent_supertypes: Sequence[str], supertypes: Sequence[str]
+) -> FloatArray:
+    """Mean return of each supertype's agents, (E, G), from returns (E, n).
+
+    NaN for a supertype without agents.
+    """
+    members = np.array([[s == name for s in agent_supertypes] for name in supertypes], dtype=float)
+    counts = members.sum(axis=1)
+    total = returns.astype(np.float64) @ members.T
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)

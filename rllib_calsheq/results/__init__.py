@@ -1,0 +1,1 @@
+"""What a run left behind: its checkpoints, their evaluation, its pictures."""

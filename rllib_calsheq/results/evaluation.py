@@ -1,0 +1,194 @@
+"""Judging a calibration: fresh episodes at the calibrated profile Λ̂ with the frozen policy.
+
+r(Λ) is the mean of r_cal over single episodes at the profile Λ. The *recovered fraction* is
+(r(Λ̂) − r(Λ_0)) / (ceiling − r(Λ_0)): 1 where Λ̂ fits as well as the profile that the targets
+were made from.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+from rllib_calsheq.core.particles import SupertypeTable, merge_reports
+from rllib_calsheq.core.stages import Calibration
+from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.targets import TargetSet, pool
+
+MODULE_PATH = Path("learner_group") / "learner" / "rl_module"
+CALIBRATION_STATE = Path("calibration") / "state.pkl"
+DEFAULT_EPISODES = 512
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Outcomes of fresh episodes at one profile.
+
+    Attributes:
+        outcomes: Mean outcome vector (N,).
+        stderr: Standard error of each, (N,).
+        medians: Median of each over the episodes in which it happened, (N,); far from the mean
+            where an outcome jumps between values, as percentiles of lumpy quantities do.
+        reward: Mean of r_cal over the episodes.
+        reward_stderr: Standard error of it.
+    """
+
+    outcomes: FloatArray
+    stderr: FloatArray
+    medians: FloatArray
+    reward: float
+    reward_stderr: float
+
+
+def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measurement:
+    """Means, standard errors and medians of outcome vectors (E, N) of single episodes."""
+    happened = np.maximum((~np.isnan(outcomes)).sum(axis=0), 1)
+    mean = pool(outcomes)
+    deviation = np.sqrt(pool((outcomes - mean) ** 2))
+    rewards = targets.reward(outcomes)
+    return Measurement(
+        outcomes=mean,
+        stderr=deviation / np.sqrt(happened),
+        medians=np.array([_median(column) for column in outcomes.T]),
+        reward=float(rewards.mean()),
+        reward_stderr=float(rewards.std() / np.sqrt(len(rewards))),
+    )
+
+
+def _median(values: npt.NDArray[np.floating]) -> float:
+    """Median of what is no NaN; NaN where nothing is left."""
+    happened = values[~np.isnan(values)]
+    return float(np.median(happened)) if len(happened) else np.nan
+
+
+def finished_stages(checkpoint: Path) -> int:
+    """Stages that a CALSHEQ checkpoint's run had finished."""
+    return int(_calibration_state(checkpoint)["calibrator"]["stage"]) - 1
+
+
+def _calibration_state(checkpoint: Path) -> Any:
+    with open(checkpoint / CALIBRATION_STATE, "rb") as file:
+        return pickle.load(file)
+
+
+class FrozenRun:
+    """A checkpoint's shared policy and calibration, without Ray actors.
+
+    Args:
+        checkpoint: Folder of an algorithm checkpoint.
+
+    Raises:
+        ValueError: If the folder is no checkpoint of a CALSHEQ run.
+    """
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        self.path = Path(checkpoint)
+        arguments = self.path / "class_and_ctor_args.pkl"
+        if not arguments.is_file():
+            raise ValueError(
+                f"{self.path} is no whole checkpoint: it lacks {arguments.name}. Give another of "
+                "the run's checkpoint_* folders, or the run's folder"
+            )
+        with open(arguments, "rb") as file:
+            saved = pickle.load(file)
+        state = saved["ctor_args_and_kwargs"][0][0]
+        if not issubclass(state.get("class", object), CALSHEQConfig):
+            raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
+        self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
+        # Nothing is trained here, and the machine may be another one.
+        self.config.num_env_runners = self.config.num_learners = 0
+        self.config.num_gpus_per_learner = self.config.num_gpus_per_env_runner = 0
+        self.config.validate()
+        self.calibration: Calibration = self.config.build_calibration()
+        self.calibration.load_state_dict(_calibration_state(self.path))
+        self.targets = self.calibration.targets
+        self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
+        self._runner.module[SHARED_POLICY].restore_from_path(
+            self.path / MODULE_PATH / SHARED_POLICY
+        )
+
+    def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
+        """Outcome vectors (episodes, N) at a profile (d,) in natural units."""
+        from rllib_calsheq.callbacks.calibration import STAGE_REPORTS
+
+        found: list[FloatArray] = []
+        batch = self.config.num_particles
+        for k, first in enumerate(range(0, episodes, batch)):
+            count = min(batch, episodes - first)
+            table = SupertypeTable(
+                stage=k,
+                profiles=np.tile(np.asarray(profile, dtype=float), (count, 1)),
+                workers=np.zeros(count, dtype=np.intp),
+                seed=seed,
+                evaluation=True,
+            )
+            self._runner.set_supertypes(table)
+            self._runner.sample()
+            metrics = self._runner.get_metrics()
+            reports = metrics[STAGE_REPORTS]
+            reports = reports.peek() if hasattr(reports, "peek") else reports
+            found.append(merge_reports(reports, k, count)[1])
+        return np.concatenate(found)
+
+    def measure(self, profile: npt.ArrayLike, episodes: int, seed: int) -> Measurement:
+        """Outcomes and reward at a profile (d,) in natural units."""
+        return summarise(self.sample(profile, episodes, seed), self.targets)
+
+
+def evaluate(
+    checkpoint: str | Path, episodes: int = DEFAULT_EPISODES, seed: int | None = None
+) -> dict[str, Any]:
+    """Evaluates a checkpoint at its calibrated profile Λ̂.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        episodes: Fresh episodes at each profile that is measured.
+        seed: Seed of the episodes, the run's own when None. They are none that a run has seen.
+
+    Returns:
+        ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
+        ``reward_start`` r(Λ_0), ``ceiling``, ``recovered_fraction`` (None where the ceiling is
+        not known) and ``outcomes``: a list of ``name``, ``value`` (mean over
+        episodes), ``stderr``, ``median``, ``target``, ``scale``. r(Λ_0) is the target file's,
+        measured with a policy trained at Λ_0; where it has none, it is measured with this policy.
+    """
+    run = FrozenRun(checkpoint)
+    seed = int(run.config.seed or 0) if seed is None else seed
+    profile = run.calibration.calibrated_profile()
+    fitted = run.measure(profile, episodes, seed)
+    known = run.config.target_file()
+    if known.reward_start is not None:
+        start = known.reward_start
+    else:
+        start = run.measure(run.calibration.space.start, episodes, seed).reward
+    recovered = None
+    if known.ceiling is not None and known.ceiling > start:
+        recovered = (fitted.reward - start) / (known.ceiling - start)
+    return {
+        "checkpoint": str(run.path),
+        "stage": run.calibration.stage - 1,
+        "episodes": episodes,
+        "profile": run.calibration.space.to_mapping(profile),
+        "reward": fitted.reward,
+        "reward_stderr": fitted.reward_stderr,
+        "reward_start": start,
+        "ceiling": known.ceiling,
+        "recovered_fraction": recovered,
+        "outcomes": [
+            {
+                "name": target.outcome,
+                "value": float(fitted.outcomes[i]),
+                "stderr": float(fitted.stderr[i]),
+                "median": float(fitted.medians[i]),
+                "target": target.value,
+                "scale": target.scale,
+            }
+            for i, target in zip(run.targets.index, run.targets.targets, strict=True)
+        ],
+    }

@@ -1,0 +1,177 @@
+"""Pictures of a run over its stages: rewards, outcomes against targets, parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rllib_calsheq.core.files import replacing
+from rllib_calsheq.results.checkpoints import read_history
+
+PREFIX = "calibration/"
+PARAMS_FILE = "params.json"
+LINE, POOLED, GOAL = "#1f5a94", "#c05a1a", "#2f7d32"
+COLUMNS = 4
+
+
+def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
+    """Draws all pictures of a trial.
+
+    Args:
+        trial: The trial's folder.
+        folder: Where the PNG files go; the trial's own folder when None.
+
+    Returns:
+        Paths of the files. Pictures for which the run has no numbers are left out.
+    """
+    mpl.use("Agg")
+    history = read_history(trial)
+    known = _targets_of(trial)
+    target_folder = folder or trial
+    target_folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, figure in (
+        ("reward", _reward_figure(history, known)),
+        ("supertype_rewards", _supertype_figure(history)),
+        ("outcomes", _outcome_figure(history, known)),
+        ("parameters", _parameter_figure(history, known)),
+    ):
+        if figure is None:
+            continue
+        path = target_folder / f"{name}.png"
+        with replacing(path) as unfinished:
+            figure.savefig(unfinished, dpi=110)
+        drawn.append(path)
+    return drawn
+
+
+def _targets_of(trial: Path) -> dict[str, Any]:
+    """The content of the run's target file, as its saved parameters hold it."""
+    file = trial / PARAMS_FILE
+    if not file.is_file():
+        return {}
+    targets = json.loads(file.read_text(encoding="utf-8")).get("targets") or {}
+    if not isinstance(targets, dict):
+        return {}
+    return targets if "targets" in targets else {"targets": targets}
+
+
+def _band(
+    axes: Axes, x: pd.Series, mean: pd.Series, deviation: pd.Series | None, **style: Any
+) -> None:
+    """A line with ±1 standard deviation shaded."""
+    (line,) = axes.plot(x, mean, linewidth=1.4, **style)
+    if deviation is not None:
+        axes.fill_between(
+            x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0
+        )
+
+
+def _column(history: pd.DataFrame, name: str) -> pd.Series | None:
+    full = PREFIX + name
+    return pd.to_numeric(history[full], errors="coerce") if full in history else None
+
+
+def _stages(history: pd.DataFrame) -> pd.Series:
+    return history[PREFIX + "stage"]
+
+
+def _names(history: pd.DataFrame, group: str) -> list[str]:
+    start, end = f"{PREFIX}{group}/", "/mean"
+    columns = [str(c) for c in history]
+    return [c[len(start) : -len(end)] for c in columns if c.startswith(start) and c.endswith(end)]
+
+
+def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
+    mean, pooled = _column(history, "reward_mean"), _column(history, "reward_pooled")
+    if mean is None or pooled is None or not known.get("targets"):
+        return None
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    x = _stages(history)
+    _band(
+        axes,
+        x,
+        mean,
+        _column(history, "reward_std"),
+        color=LINE,
+        label="mean over particles ± 1 sd",
+    )
+    axes.plot(x, pooled, color=POOLED, linewidth=1.2, label="of the pooled outcomes")
+    if known.get("ceiling") is not None:
+        axes.axhline(
+            known["ceiling"], color=GOAL, linestyle="--", label="ceiling (mean over episodes)"
+        )
+    axes.set(xlabel="stage", ylabel="reward of the calibrator", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _supertype_figure(history: pd.DataFrame) -> Figure | None:
+    names = [n for n in _names(history, "outcomes") if n.endswith(".reward")]
+    if not names:
+        return None
+    figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
+    for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
+        _draw_series(axes, history, "outcomes", name)
+        axes.axhline(0.0, color="grey", linewidth=0.8)
+        axes.set(xlabel="stage", ylabel=f"{name} an episode")
+    return figure
+
+
+def _draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> None:
+    mean = _column(history, f"{group}/{name}/mean")
+    assert mean is not None
+    _band(axes, _stages(history), mean, _column(history, f"{group}/{name}/std"), color=LINE)
+    axes.grid(alpha=0.3)
+
+
+def _panels(count: int, width: float = 3.0, height: float = 2.2) -> tuple[Figure, list[Axes]]:
+    rows = math.ceil(count / COLUMNS)
+    figure = Figure(figsize=(width * COLUMNS, height * rows), layout="constrained")
+    grid = list(np.ravel(figure.subplots(rows, COLUMNS, squeeze=False)))
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return figure, grid[:count]
+
+
+def _outcome_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
+    targets = known.get("targets") or {}
+    names = [n for n in _names(history, "outcomes") if n in targets]
+    if not names:
+        return None
+    figure, panels = _panels(len(names))
+    for axes, name in zip(panels, names, strict=True):
+        _draw_series(axes, history, "outcomes", name)
+        target = targets[name]["value"] if isinstance(targets[name], dict) else targets[name]
+        axes.axhline(target, color=GOAL, linestyle="--", linewidth=1.2)
+        axes.set_title(name, fontsize=9)
+    figure.supxlabel("stage")
+    figure.suptitle("outcomes (line, ± 1 sd over particles) and targets (dashed)", fontsize=11)
+    return figure
+
+
+def _parameter_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
+    names = _names(history, "profile")
+    if not names:
+        return None
+    hidden = known.get("profile") or {}
+    figure, panels = _panels(len(names))
+    for axes, name in zip(panels, names, strict=True):
+        _draw_series(axes, history, "profile", name)
+        if name in hidden:
+            axes.axhline(hidden[name], color=GOAL, linestyle="--", linewidth=1.2)
+        axes.set_title(name, fontsize=9)
+    figure.supxlabel("stage")
+    title = "supertype parameters (line, ± 1 sd over particles)"
+    figure.suptitle(title + (" and the hidden profile (dashed)" if hidden else ""), fontsize=11)
+    return figure
