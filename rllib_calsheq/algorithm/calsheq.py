@@ -15,6 +15,7 @@ from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
+from rllib_calsheq.learning.threads import limited_threads
 
 COMPONENT_CALIBRATION = "calibration"
 
@@ -53,6 +54,12 @@ class CALSHEQ(PPO):
         self.calibration = config.build_calibration()
         self._component = CalibrationComponent(self.calibration)
         super().setup(config)
+
+    @limited_threads()
+    def train(self) -> dict[str, Any]:
+        """One stage: RLlib's training iteration, then the callback with the calibrator."""
+        result: dict[str, Any] = super().train()
+        return result
 
     def __repr__(self) -> str:
         return "CALSHEQ"

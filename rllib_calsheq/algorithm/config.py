@@ -44,6 +44,7 @@ from rllib_calsheq.data.target_files import TargetFile, inline_targets
 from rllib_calsheq.learning.connector import BlocksToBatch
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
+from rllib_calsheq.learning.threads import num_threads
 
 #: Environment slots of a runner on the episode path, where episodes have one length.
 MAX_EPISODE_SLOTS = 16
@@ -314,6 +315,7 @@ class CALSHEQConfig(PPOConfig):
                 check_model_config(self.model_config)
             check_gpus(self)
         check_fields(self)
+        num_threads()
         check_assumption_2(*self.learning_rates(), on_break=self.assumption_2)
         self.env = resolve_env(self.env) if self.env is not None else None
         if self.targets is not None:

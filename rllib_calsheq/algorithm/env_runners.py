@@ -33,6 +33,7 @@ from rllib_calsheq.core.streams import Stream, episode_seed
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
 from rllib_calsheq.learning.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
 from rllib_calsheq.learning.seeding import torch_stream
+from rllib_calsheq.learning.threads import limited_threads
 
 #: Metric under which a runner's outcomes travel with its samples.
 STAGE_REPORTS = "stage_reports"
@@ -123,6 +124,7 @@ class ArrayEnvRunner(_TableRunner):
         super().make_env()
         self._array_env = self.config.env.array_form(self.config.env_config)
 
+    @limited_threads()
     def sample(self, *, explore: bool | None = None, **kwargs: Any) -> list[RolloutBlock]:
         """Samples one whole episode of each of this runner's particles.
 
@@ -178,6 +180,7 @@ class ArrayEnvRunner(_TableRunner):
 class EpisodeEnvRunner(_TableRunner):
     """RLlib's own `MultiAgentEnvRunner`, given one particle an environment slot at a time."""
 
+    @limited_threads()
     def sample(self, *, explore: bool | None = None, **kwargs: Any) -> list[Any]:
         """Samples one episode of each of this runner's particles, ``num_envs`` at a time."""
         table, particles, seeds = self._next_round()

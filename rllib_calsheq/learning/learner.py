@@ -21,6 +21,7 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.learning.seeding import numpy_stream
+from rllib_calsheq.learning.threads import limited_threads
 
 KL_COEFFICIENTS = "kl_coefficients"
 
@@ -48,6 +49,7 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
         """Names the random stream of the next update, so that a resumed run shuffles alike."""
         self._stream = (stream, *keys)
 
+    @limited_threads()
     def update(self, *args: Any, **kwargs: Any) -> Any:
         """RLlib's update, with its minibatches shuffled from the named stream."""
         with numpy_stream(*self._stream) if self._stream else nullcontext():

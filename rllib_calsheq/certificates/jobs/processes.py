@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any, Protocol, TypeVar
 
 from rllib_calsheq.certificates.jobs.store import Arrays, PartStore
+from rllib_calsheq.learning.threads import limited_threads
 
 #: Processes that share the work unless a command's --workers says otherwise.
 MAX_DEFAULT_WORKERS = 4
@@ -98,6 +99,7 @@ def _computed(
             pool.shutdown(cancel_futures=True)
 
 
+@limited_threads()
 def _timed(compute: Compute[P], part: P, store: PartStore) -> float:
     start = time.monotonic()
     store.save(part.name, compute(part))

@@ -10,6 +10,7 @@ import numpy as np
 
 from rllib_calsheq.certificates.jobs.frozen_game import Bench
 from rllib_calsheq.certificates.lag import sample_outcomes, settle
+from rllib_calsheq.certificates.sensitivity import DEFAULT_STEP, analyse, differences, in_words
 from rllib_calsheq.certificates.sensitivity.analysis import (
     DEFAULT_STEP,
     analyse,
@@ -18,8 +19,10 @@ from rllib_calsheq.certificates.sensitivity.analysis import (
 )
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.learning.threads import limited_threads
 
 
+@limited_threads()
 def measure_sensitivity(
     bench: Bench,
     episodes: int = 512,
