@@ -78,8 +78,7 @@ class EKICalibrator(Calibrator):
         misses = (outcomes[:, targets.index] - targets.values) / targets.scales
         offsets = self._coordinates[particles] - self._centre
         self._observe(offsets, misses)
-        noise = self._noise()
-        step, damping = self._step(noise)
+        step, damping = self._step()
         self._centre = self._centre + step
         self._level = self._level + step @ self._slopes.coefficients
         self._recent = np.concatenate([self._recent, self._centre[None]])[-MAX_WINDOW:]
@@ -88,7 +87,6 @@ class EKICalibrator(Calibrator):
             "worst_miss": float(np.abs(self._level).max()),
             "step": float(np.abs(step).max()),
             "damping": damping,
-            "noise": float(noise.mean()),
         }
 
     def _observe(self, offsets: FloatArray, misses: FloatArray) -> None:
@@ -113,27 +111,28 @@ class EKICalibrator(Calibrator):
         self._squares = decay * self._squares + np.square(residuals).sum(axis=0)
         self._squares_weight = decay * self._squares_weight + count
 
-    def _noise(self) -> FloatArray:
-        """Variance (K,) of the mean misses at the centre."""
-        variance = self._squares / np.maximum(self._squares_weight, 1)
-        return np.maximum(variance / np.maximum(self._level_weight, 1), LEAST_NOISE**2)
-
-    def _step(self, noise: FloatArray) -> tuple[FloatArray, float]:
+    def _step(self) -> tuple[FloatArray, float]:
+        """Move (d,) of the centre, and the damping that kept it short."""
+        variance = np.maximum(self._squares / np.maximum(self._squares_weight, 1), LEAST_NOISE**2)
+        # Precision of each target's mean miss, in episodes' worth of residual noise.
+        episodes = np.minimum(self._level_weight, variance / LEAST_NOISE**2)
+        precision = episodes / variance
         slopes = self._slopes.coefficients
-        known = self._level_weight > 0
-        weighted = slopes * (known / noise)
-        prior = 1 / self.config.prior_std**2
-        hessian = weighted @ slopes.T
-        gradient = weighted @ self._level + prior * (self._centre - self._prior)
-        values, vectors = np.linalg.eigh(hessian)
-        values = np.maximum(values, 0) + prior
+        gradient = slopes @ (precision * self._level)
+        prior = np.eye(self.dim) / self.config.prior_std**2
+        gradient = gradient + prior @ (self._centre - self._prior)
+        doubt = episodes.sum() * np.linalg.inv(
+            self._slopes.gram + self.config.ridge * np.eye(self.dim)
+        )
+        curvature = (slopes * precision) @ slopes.T + prior + doubt
+        values, vectors = np.linalg.eigh(curvature)
         along = vectors.T @ gradient
         damping = 0.0
         while True:
             step = -vectors @ (along / (values + damping))
-            if np.abs(step).max() <= self.config.max_step:
-                return step, damping
-            damping = max(prior, DAMPING_FACTOR * damping)
+            if np.abs(step).max() <= self.config.max_step * self.spread:
+                return np.asarray(step), damping
+            damping = max(values[0], DAMPING_FACTOR * damping)
 
     def estimate(self) -> FloatArray | None:
         window = int(self.stage * LARGEST_WINDOW)

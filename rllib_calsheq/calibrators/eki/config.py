@@ -19,17 +19,17 @@ class EKIConfig:
         initial_spread: Standard deviation of the particles around their centre at the start.
         min_spread: The standard deviation that it shrinks to.
         shrink_stages: Stages in which the spread falls to 1/e, until `min_spread`.
-        max_step: Largest move of the centre in one coordinate and stage.
+        max_step: Largest move of the centre in one coordinate and stage, in spreads.
         slope_memory: Stages after which a stage's weight in the slopes has fallen to 1/e.
         level_memory: The same for the outcomes at the centre.
         ridge: Ridge penalty on the slopes, in episodes at one logit from the centre.
     """
 
-    prior_std: float = 1.5
+    prior_std: float = 2.0
     initial_spread: float = 1.0
     min_spread: float = 0.2
     shrink_stages: float = 25.0
-    max_step: float = 0.5
+    max_step: float = 1.0
     slope_memory: float = 8.0
     level_memory: float = 4.0
     ridge: float = 2.0
