@@ -10,7 +10,6 @@ import numpy as np
 
 from rllib_calsheq.certificates.jobs.frozen_game import Bench
 from rllib_calsheq.certificates.lag import sample_outcomes, settle
-from rllib_calsheq.certificates.sensitivity import DEFAULT_STEP, analyse, differences, in_words
 from rllib_calsheq.certificates.sensitivity.analysis import (
     DEFAULT_STEP,
     analyse,
