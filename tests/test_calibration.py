@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.particles import StageReport
 from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, Calibration, NoOutcomesError
 from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
@@ -10,7 +11,7 @@ from rllib_calsheq.core.timescales import LearningRate
 from rllib_calsheq.data.experiment_files import CALIBRATION_RESULTS
 
 SPACE = SupertypeSpace((Parameter("x", "s", 0, 10), Parameter("y", "s", 0, 10)))
-OUTCOMES = (Outcome("s.x", 1.0), Outcome("s.y", 1.0))
+COLUMNS = OutcomeColumns((Outcome("s.x", 1.0), Outcome("s.y", 1.0)), SPACE.supertypes, "Walk")
 
 
 class Walker(Calibrator):
@@ -33,10 +34,11 @@ class Walker(Calibrator):
 
 
 def make(num_particles=4, num_workers=2, window=3):
-    targets = TargetSet.from_mapping({"s.x": 5.0}, OUTCOMES)
+    targets = TargetSet.from_mapping({"s.x": 5.0}, COLUMNS.all)
     calibrator = Walker(np.full(2, 0.5), num_particles, targets, 0)
     return Calibration(
         space=SPACE,
+        columns=COLUMNS,
         targets=targets,
         calibrator=calibrator,
         lr_shared=LearningRate(),
@@ -49,7 +51,8 @@ def make(num_particles=4, num_workers=2, window=3):
 def answer(table, worker, values=None):
     particles = table.particles_of(worker)
     outcomes = table.profiles[particles] if values is None else np.array(values, dtype=float)
-    return StageReport(table.stage, worker, particles, outcomes)
+    returns = particles[:, None].astype(float)
+    return StageReport(table.stage, worker, particles, outcomes, returns)
 
 
 def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
@@ -89,6 +92,23 @@ def test_pooled_reward_is_that_of_mean_outcomes():
     assert metrics["reward_mean"] == pytest.approx(0.5)
     assert metrics["reward_pooled"] == 1.0
     assert metrics["outcomes"]["s.x"] == {"mean": 5.0, "std": 1.0}
+
+
+def test_returns_have_a_field_of_their_own_and_can_be_targets():
+    calibration = make(num_particles=3, num_workers=0)
+    metrics = calibration.end_stage([answer(calibration.begin_stage(), 0)])
+    assert metrics["returns"] == {"s": {"mean": 1.0, "std": pytest.approx((2 / 3) ** 0.5)}}
+    assert metrics["outcomes"]["s.reward"] == metrics["returns"]["s"]
+    targets = TargetSet.from_mapping({"s.reward": 4.0}, COLUMNS.all)
+    assert targets.reward(COLUMNS.join([[9.0, 9.0]], [[4.0]])) == 1.0
+
+
+def test_a_report_with_one_outcome_too_many_is_refused():
+    calibration = make(num_particles=2, num_workers=0)
+    table = calibration.begin_stage()
+    message = r"Walk gave outcomes of shape \(2, 3\), .* must have 2, \['s.x', 's.y'\]"
+    with pytest.raises(ValueError, match=message):
+        calibration.end_stage([answer(table, 0, np.zeros((2, 3)))])
 
 
 def test_rates_follow_the_schedule_by_stage():

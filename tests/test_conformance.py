@@ -12,6 +12,7 @@ from rllib_calsheq.conformance.plain import (
     check_environment,
     check_forms_agree,
 )
+from rllib_calsheq.core.targets import Outcome
 from rllib_calsheq.envs import ArraySubway, MarketEnv, SubwayConfig, SubwayEnv
 
 SHORT = {"episode_length": 4}
@@ -191,6 +192,12 @@ class RepeatedOutcome(SubwayEnv):
         self.outcomes = (self.outcomes[0], self.outcomes[0])
 
 
+class NamesAnOutcomeLikeAReturn(SubwayEnv):
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.outcomes = (Outcome("suburbs.reward", 1.0), self.outcomes[1])
+
+
 class OutcomesAreNames(SubwayEnv):
     def __init__(self, config=None):
         super().__init__(config)
@@ -233,6 +240,7 @@ class NotAMultiAgentEnv:
         (UnknownSupertype, r"\['countryside'\]"),
         (DifferentActionSpaces, "one action space"),
         (RepeatedOutcome, "unique names"),
+        (NamesAnOutcomeLikeAReturn, "'suburbs.reward', which is the name of the mean return"),
         (OutcomesAreNames, "sequence of Outcome"),
         (LacksOutcomes, r"lacks \['outcomes'\]"),
         (NotAMultiAgentEnv, "no MultiAgentEnv"),

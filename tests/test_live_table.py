@@ -13,7 +13,8 @@ def result(stage, **more):
         "reward_pooled": 0.6789,
         "worst_target": "suburbs.subway_rate",
         "worst_miss": 1.234,
-        "outcomes": {"suburbs.reward": {"mean": -12.34}, "suburbs.subway_rate": {"mean": 0.4}},
+        "outcomes": {"suburbs.subway_rate": {"mean": 0.4}, "fare.reward": {"mean": 2.0}},
+        "returns": {"suburbs": {"mean": -12.34}},
         **more,
     }
     steps = {"num_agent_steps_sampled": {"shared_policy": 1000.0}}

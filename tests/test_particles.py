@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.particles import (
     MISSES_BEFORE_REASSIGNMENT,
     ParticleAssignment,
@@ -9,6 +10,7 @@ from rllib_calsheq.core.particles import (
     SupertypeTable,
     merge_reports,
 )
+from rllib_calsheq.core.targets import Outcome
 
 
 @given(workers=st.integers(1, 9), extra=st.integers(0, 40))
@@ -53,8 +55,12 @@ def test_all_lost_keeps_the_home_assignment():
     assert (assignment.workers() == assignment.home()).all()
 
 
+COLUMNS = OutcomeColumns((Outcome("x", 1.0), Outcome("y", 1.0)), ("s",))
+
+
 def report(stage, worker, particles, outcomes):
-    return StageReport(stage, worker, np.array(particles), np.array(outcomes, dtype=float))
+    returns = np.array(particles, dtype=float)[:, None]
+    return StageReport(stage, worker, np.array(particles), np.array(outcomes, dtype=float), returns)
 
 
 def test_merge_averages_repeats_and_leaves_out_nan_and_other_stages():
@@ -66,19 +72,22 @@ def test_merge_averages_repeats_and_leaves_out_nan_and_other_stages():
         ],
         stage=3,
         num_particles=4,
+        columns=COLUMNS,
     )
     assert particles.tolist() == [0, 1]
-    np.testing.assert_array_equal(outcomes, [[2.0, 8.0], [5.0, 6.0]])
+    np.testing.assert_array_equal(outcomes, [[2.0, 8.0, 0.0], [5.0, 6.0, 1.0]])
 
 
 def test_merge_keeps_nan_that_happened_nowhere():
-    _, outcomes = merge_reports([report(1, 0, [2], [[np.nan]])], stage=1, num_particles=3)
-    assert np.isnan(outcomes).all()
+    reports = [report(1, 0, [2], [[np.nan, 1.0]])]
+    _, outcomes = merge_reports(reports, stage=1, num_particles=3, columns=COLUMNS)
+    np.testing.assert_array_equal(outcomes, [[np.nan, 1.0, 2.0]])
 
 
 def test_merge_of_nothing_is_empty():
-    particles, _ = merge_reports([], stage=1, num_particles=3)
+    particles, outcomes = merge_reports([], stage=1, num_particles=3, columns=COLUMNS)
     assert len(particles) == 0
+    assert outcomes.shape == (0, 3)
 
 
 def test_table_tells_each_worker_its_particles():

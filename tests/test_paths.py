@@ -101,7 +101,7 @@ def test_value_targets_and_columns_equal_rllibs_own():
     env, array_env = MarketEnv(MARKET), ArrayMarket(MarketConfig(**MARKET))
     profiles = np.tile(array_env.supertype_space.start, (4, 1))
     with torch_stream(Stream.ACTIONS, 1):
-        block, _ = rollout(
+        block, *_ = rollout(
             arrays.module[SHARED_POLICY],
             array_env,
             profiles,
@@ -179,10 +179,11 @@ def test_rollout_is_a_function_of_seeds_and_stream():
             )
 
     before = torch.random.get_rng_state()
-    (first, outcomes_1), (second, outcomes_2) = run(7), run(7)
+    (first, *results_1), (second, *results_2) = run(7), run(7)
     assert torch.equal(torch.random.get_rng_state(), before)
     np.testing.assert_array_equal(first.actions, second.actions)
-    np.testing.assert_array_equal(outcomes_1, outcomes_2)
+    for one, again in zip(results_1, results_2, strict=True):
+        np.testing.assert_array_equal(one, again)
     assert not np.array_equal(first.actions, run(8)[0].actions)
 
 

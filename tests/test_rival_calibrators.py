@@ -10,6 +10,7 @@ import torch
 
 from rllib_calsheq.calibrators import CALIBRATORS, bayesian_config, make_calibrator
 from rllib_calsheq.calibrators.bayesian.trials import Trials
+from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome, TargetSet
@@ -272,6 +273,7 @@ def test_the_calibrated_profile_is_the_calibrators_own_estimate():
     calibrator = make("random")
     calibration = Calibration(
         space=space,
+        columns=OutcomeColumns((), space.supertypes),
         targets=calibrator.targets,
         calibrator=calibrator,
         lr_shared=LearningRate(),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rllib_calsheq.core.targets import Outcome, Target, TargetSet, pool, reward_outcomes
+from rllib_calsheq.core.targets import Outcome, Target, TargetSet, pool
 
 OUTCOMES = (Outcome("share", 0.05), Outcome("p10", 5.0), Outcome("p90", 5.0), Outcome("other", 1.0))
 SPEC = {
@@ -110,10 +110,6 @@ def test_pool_leaves_out_what_did_not_happen():
     np.testing.assert_array_equal(pooled, [2.0, 4.0, np.nan])
 
 
-def test_every_environment_reports_its_supertypes_rewards():
-    assert [o.name for o in reward_outcomes(["a", "b"])] == ["a.reward", "b.reward"]
-
-
 class TestBounds:
     BOUNDED = Outcome("share", 0.05, "share of the market", low=0.0, high=1.0)
 
@@ -139,3 +135,13 @@ class TestBounds:
     def test_reversed_bounds_are_refused(self):
         with pytest.raises(ValueError, match=r"outcome 'a' has its bounds reversed: \[1, 0\]"):
             Outcome("a", 1.0, low=1.0, high=0.0)
+
+
+def test_two_outcomes_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="unique names"):
+        TargetSet.from_mapping({"share": 0.3}, (*OUTCOMES, OUTCOMES[0]))
+
+
+def test_a_vector_that_is_longer_than_its_names_is_refused():
+    with pytest.raises(ValueError, match="4 outcomes"):
+        TARGETS.reward([0.2, 8.0, 99.0, 0.0, 0.0])

@@ -227,8 +227,8 @@ class CALSHEQConfig(PPOConfig):
         """The targets, checked against the outcomes of the environment."""
         problem, found = self.problem(), self.target_file()
         if not found.targets and self.calibrator_name == "fixed":
-            return TargetSet((), tuple(o.name for o in problem.outcomes))
-        return TargetSet.from_mapping(found.targets, problem.outcomes)
+            return TargetSet((), problem.columns.names)
+        return TargetSet.from_mapping(found.targets, problem.columns.all)
 
     def learning_rates(self) -> tuple[LearningRate, LearningRate]:
         """Schedules (shared, cal), ``lr_ratio`` applied."""
@@ -269,6 +269,7 @@ class CALSHEQConfig(PPOConfig):
         )
         return Calibration(
             space=problem.space,
+            columns=problem.columns,
             targets=targets,
             calibrator=calibrator,
             lr_shared=shared,

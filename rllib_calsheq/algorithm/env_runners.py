@@ -28,6 +28,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.particles import StageReport, SupertypeTable
 from rllib_calsheq.core.streams import Stream, episode_seed
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
@@ -94,9 +95,15 @@ class _TableRunner(MultiAgentEnvRunner):
         stream = Stream.EVALUATION_ACTIONS if table.evaluation else Stream.ACTIONS
         return (stream, table.seed, table.stage, self.worker_index or 0, self._round)
 
-    def _report(self, table: SupertypeTable, particles: np.ndarray, outcomes: np.ndarray) -> None:
-        """Logs the outcomes (M, N + G) of a round; they leave with the metrics."""
-        report = StageReport(table.stage, self.worker_index or 0, particles, outcomes)
+    def _report(
+        self,
+        table: SupertypeTable,
+        particles: np.ndarray,
+        outcomes: np.ndarray,
+        returns: np.ndarray,
+    ) -> None:
+        """Logs outcomes (M, N) and returns (M, G) of a round; they leave with the metrics."""
+        report = StageReport(table.stage, self.worker_index or 0, particles, outcomes, returns)
         self.metrics.log_value(STAGE_REPORTS, report, reduce="item_series")
         self._round += 1
 
@@ -143,7 +150,7 @@ class ArrayEnvRunner(_TableRunner):
             env.action_space, self.config.normalize_actions, self.config.clip_actions
         )
         with self.metrics.log_time(SAMPLE_TIMER), torch_stream(*self._action_stream()):
-            block, outcomes = rollout(
+            block, outcomes, returns = rollout(
                 self.module[module_id].unwrapped(),
                 env,
                 table.profiles[particles],
@@ -152,7 +159,7 @@ class ArrayEnvRunner(_TableRunner):
                 explore=self.config.explore if explore is None else explore,
                 device=self._device,
             )
-        self._report(table, particles, outcomes)
+        self._report(table, particles, outcomes, returns)
         self._log_block(module_id, block)
         self._on_sample_end([block])
         return [block]
@@ -190,7 +197,8 @@ class EpisodeEnvRunner(_TableRunner):
             return []
         explore = self.config.explore if explore is None else explore
         episodes: list[Any] = []
-        self._outcomes: dict[int, np.ndarray] = {}
+        #: Outcomes (N,) and returns (G,) of the particle at each position.
+        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._profiles = table.profiles[particles]
         with self.metrics.log_time(SAMPLE_TIMER), torch_stream(*self._action_stream()):
             for first in range(0, len(particles), self.num_envs):
@@ -199,10 +207,10 @@ class EpisodeEnvRunner(_TableRunner):
                 self._ended: set[int] = set()
                 # What RLlib's sample() comes down to, without its on_sample_end in each turn.
                 episodes += self._sample(num_episodes=len(self._slots), explore=explore)
-        done = np.array(sorted(self._outcomes), dtype=np.intp)
+        done = np.array(sorted(self._found), dtype=np.intp)
         if len(done):
-            rows = np.stack([self._outcomes[i] for i in done])
-            self._report(table, particles[done], rows)
+            outcomes, returns = map(np.stack, zip(*(self._found[i] for i in done), strict=True))
+            self._report(table, particles[done], outcomes, returns)
         self._on_sample_end(episodes)
         return episodes
 
@@ -225,14 +233,14 @@ class EpisodeEnvRunner(_TableRunner):
             return
         if which == "on_episode_end":
             self._ended.add(idx)
-            self._outcomes[int(self._slots[idx])] = self._slot_outcomes(idx, episodes[idx])
+            self._found[int(self._slots[idx])] = self._slot_results(idx, episodes[idx])
         super()._make_on_episode_callback(which, idx, episodes)
 
-    def _slot_outcomes(self, slot: int, episode: Any) -> np.ndarray:
-        """Outcome vector (N + G,) of a finished episode."""
+    def _slot_results(self, slot: int, episode: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Outcomes (N,) and mean returns of supertypes (G,) of a finished episode."""
         env = self.env.envs[slot].unwrapped
         agents = list(episode.agent_episodes)
         returns = np.array([[episode.agent_episodes[a].get_return() for a in agents]])
         groups = [env.agent_supertypes[a] for a in agents]
         by_supertype = supertype_returns(returns, groups, env.supertype_space.supertypes)
-        return np.concatenate([np.asarray(env.episode_outcomes(), dtype=float), by_supertype[0]])
+        return read_outcomes(env), by_supertype[0]

@@ -10,8 +10,8 @@ from typing import Any
 import gymnasium as gym
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.supertypes import SupertypeSpace
-from rllib_calsheq.core.targets import Outcome, reward_outcomes
 
 #: Module ID of the one policy that all agents share.
 SHARED_POLICY = "shared_policy"
@@ -23,7 +23,7 @@ class CalibrationProblem:
 
     Attributes:
         space: The supertype space; its start is Λ_0.
-        outcomes: The environment's outcomes, then each supertype's reward.
+        columns: The environment's outcomes, then the mean return of each supertype.
         num_agents: n.
         episode_length: Steps T of every episode, or None where it varies.
         observation_space: Space of one agent's observation.
@@ -33,7 +33,7 @@ class CalibrationProblem:
     """
 
     space: SupertypeSpace
-    outcomes: tuple[Outcome, ...]
+    columns: OutcomeColumns
     num_agents: int
     episode_length: int | None
     observation_space: gym.Space
@@ -70,8 +70,8 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
     """Makes one environment and reads the problem off it.
 
     Raises:
-        ValueError: If the environment lacks a member of the protocol, or its configuration
-            is refused.
+        ValueError: If the environment lacks a member of the protocol, its configuration is
+            refused, or two of its outcomes and returns have one name.
     """
     env_class = resolve_env(env)
     instance = env_class(dict(env_config))
@@ -98,7 +98,7 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
     instance.close()
     return CalibrationProblem(
         space=space,
-        outcomes=tuple(instance.outcomes) + reward_outcomes(space.supertypes),
+        columns=OutcomeColumns.of(instance),
         num_agents=len(agents),
         episode_length=getattr(instance, "episode_length", None),
         observation_space=instance.get_observation_space(agents[0]),

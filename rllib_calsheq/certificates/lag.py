@@ -23,6 +23,7 @@ from rllib_calsheq.certificates.search.deviators import (
     update,
 )
 from rllib_calsheq.certificates.search.values import Episodes, Policy, draw_episodes, play
+from rllib_calsheq.core.outcomes import OutcomeColumns, read_outcomes
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
@@ -62,7 +63,7 @@ def settle(
             env, profiles, config.num_particles, Stream.SETTLING_EPISODES, *keys, m
         )
         with torch_stream(Stream.SETTLING_ACTIONS, *keys, m):
-            block, _ = rollout(
+            block, *_ = rollout(
                 module,
                 env,
                 episodes.profiles,
@@ -77,13 +78,13 @@ def settle(
 
 def sample_outcomes(env: ArrayEnv, policy: Policy, episodes: Episodes) -> FloatArray:
     """Outcome vectors (E, N + G) of single episodes, mean returns of supertypes last."""
-    found = []
+    columns, found = OutcomeColumns.of(env), []
     for _, chunk in episodes.parts():
         returns = play(env, policy, chunk)
         by_supertype = supertype_returns(
             returns, env.agent_supertypes, env.supertype_space.supertypes
         )
-        found.append(np.concatenate([env.episode_outcomes(), by_supertype], axis=1))
+        found.append(columns.join(read_outcomes(env, len(chunk)), by_supertype))
     return np.concatenate(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ray.tune import Callback
 
 from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
+from rllib_calsheq.core.outcomes import return_name
 
 #: Seconds between two lines of one trial.
 LINE_EVERY_S = 5.0
@@ -63,9 +64,8 @@ class LiveTable(Callback):
             cells["reward"] = f"{metrics['reward_mean']:.3f}"
             cells["pooled"] = f"{metrics['reward_pooled']:.3f}"
             cells[WORST_TARGET] = f"{metrics['worst_target']} ({metrics['worst_miss']:.2f})"
-        for name, numbers in metrics["outcomes"].items():
-            if name.endswith(".reward"):
-                cells[name] = f"{numbers['mean']:.1f}"
+        for supertype, numbers in metrics["returns"].items():
+            cells[return_name(supertype)] = f"{numbers['mean']:.1f}"
         cells["steps/s"] = f"{speed:,.0f}"
         if self.stages:
             left = (self.stages - stage) * seconds

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome
@@ -158,10 +159,10 @@ def check_shared_members(env: Any, protocol: type) -> None:
         bool(outcomes) and all(isinstance(o, Outcome) for o in outcomes),
         f"{name}.outcomes must be a non-empty sequence of Outcome, but is {env.outcomes!r}",
     )
-    names = [o.name for o in outcomes]
-    require(
-        len(set(names)) == len(names), f"{name}.outcomes must have unique names, but has {names}"
-    )
+    try:
+        OutcomeColumns.of(env)
+    except ValueError as error:
+        raise ConformanceError(str(error)) from None
 
 
 def check_supertype_names(named: Any, space: SupertypeSpace, name: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.supertypes import FloatArray
 
 #: Stages in a row without a report after which a runner's particles go to the others.
@@ -50,13 +51,15 @@ class StageReport:
         stage: The stage of the table that the episodes were sampled with.
         worker: Worker index of the runner.
         particles: Particle of each episode, shape (M,).
-        outcomes: Outcome vectors, shape (M, N); NaN where an outcome did not happen.
+        outcomes: The environment's outcomes, shape (M, N); NaN where one did not happen.
+        returns: Mean return of each supertype's agents, shape (M, G).
     """
 
     stage: int
     worker: int
     particles: npt.NDArray[np.intp]
     outcomes: FloatArray
+    returns: FloatArray
 
 
 @dataclass
@@ -109,7 +112,7 @@ class ParticleAssignment:
 
 
 def merge_reports(
-    reports: Iterable[StageReport], stage: int, num_particles: int
+    reports: Iterable[StageReport], stage: int, num_particles: int, columns: OutcomeColumns
 ) -> tuple[npt.NDArray[np.intp], FloatArray]:
     """Outcome vectors of the particles that were sampled in a stage.
 
@@ -117,13 +120,16 @@ def merge_reports(
     was sampled more than once gets the mean of what did happen.
 
     Returns:
-        Particles (M,), ascending, and their outcome vectors (M, N).
+        Particles (M,), ascending, and their outcome vectors (M, N + G).
+
+    Raises:
+        ValueError: If a report has more or fewer numbers than there are ``columns``.
     """
     current = [r for r in reports if r.stage == stage and len(r.particles)]
     if not current:
-        return np.empty(0, dtype=np.intp), np.empty((0, 0))
+        return np.empty(0, dtype=np.intp), np.empty((0, len(columns.names)))
     particles = np.concatenate([r.particles for r in current])
-    outcomes = np.concatenate([r.outcomes for r in current])
+    outcomes = np.concatenate([columns.join(r.outcomes, r.returns) for r in current])
     happened = ~np.isnan(outcomes)
     total = np.zeros((num_particles, outcomes.shape[1]))
     count = np.zeros_like(total)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.outcomes import OutcomeColumns, return_name
 from rllib_calsheq.core.particles import (
     ParticleAssignment,
     StageReport,
@@ -41,6 +42,7 @@ class Calibration:
 
     Args:
         space: Supertype space, d parameters.
+        columns: What the outcome vectors hold.
         targets: The targets; its reward is r_cal.
         calibrator: The calibrator that moves the B particles.
         lr_shared: Learning rate schedule of the shared policy.
@@ -54,6 +56,7 @@ class Calibration:
         self,
         *,
         space: SupertypeSpace,
+        columns: OutcomeColumns,
         targets: TargetSet,
         calibrator: Calibrator,
         lr_shared: LearningRate,
@@ -62,6 +65,7 @@ class Calibration:
         profile_window: int = 50,
     ) -> None:
         self.space = space
+        self.columns = columns
         self.targets = targets
         self.calibrator = calibrator
         self.lr_shared = lr_shared
@@ -97,7 +101,9 @@ class Calibration:
         """
         reports = list(reports)
         self.assignment.record(r.worker for r in reports if r.stage == self.stage)
-        particles, outcomes = merge_reports(reports, self.stage, self.calibrator.num_particles)
+        particles, outcomes = merge_reports(
+            reports, self.stage, self.calibrator.num_particles, self.columns
+        )
         self._empty_stages = 0 if len(particles) else self._empty_stages + 1
         if self._empty_stages >= MAX_EMPTY_STAGES:
             raise NoOutcomesError(
@@ -108,8 +114,6 @@ class Calibration:
             )
         unit = self.calibrator.profiles.copy()
         self.calibrator.set_learning_rate(self.lr_cal.at(self.stage - 1))
-        if not len(particles):
-            outcomes = np.empty((0, len(self.targets.outcome_names)))
         rewards = self.targets.reward(outcomes)
         learned = self.calibrator.tell(particles, rewards, outcomes, self.stage)
         if not len(particles):
@@ -127,6 +131,10 @@ class Calibration:
         pooled = pool(outcomes)
         profiles = self.space.from_unit(unit)
         spread = _nanstd(outcomes)
+        numbers = {
+            name: {"mean": float(pooled[i]), "std": float(spread[i])}
+            for i, name in enumerate(self.columns.names)
+        }
         misses = self.targets.misses(pooled)
         metrics: dict[str, Any] = {
             "stage": self.stage,
@@ -135,10 +143,9 @@ class Calibration:
             "reward_std": float(rewards.std()),
             "reward_pooled": float(self.targets.reward(pooled)),
             "lr_shared_scheduled": self.lr_shared.at(self.stage - 1),
-            "outcomes": {
-                name: {"mean": float(pooled[i]), "std": float(spread[i])}
-                for i, name in enumerate(self.targets.outcome_names)
-            },
+            # All that can be a target, and of these the returns, by supertype.
+            "outcomes": numbers,
+            "returns": {s: numbers[return_name(s)] for s in self.columns.supertypes},
             "profile": {
                 name: {"mean": float(profiles[:, j].mean()), "std": float(profiles[:, j].std())}
                 for j, name in enumerate(self.space.names)
@@ -173,7 +180,7 @@ class Calibration:
         """Everything needed to go on from here, the pending proposal included."""
         return {
             "parameters": list(self.space.names),
-            "outcomes": list(self.targets.outcome_names),
+            "outcomes": list(self.columns.names),
             "calibrator": self.calibrator.state_dict(),
             "recent": [p.copy() for p in self._recent],
             "empty_stages": self._empty_stages,
@@ -187,7 +194,7 @@ class Calibration:
         """
         for what, mine in (
             ("parameters", self.space.names),
-            ("outcomes", self.targets.outcome_names),
+            ("outcomes", self.columns.names),
         ):
             _require_same(what, state[what], mine)
         self.calibrator.load_state_dict(state["calibrator"])

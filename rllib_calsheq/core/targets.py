@@ -11,7 +11,7 @@ so that 1 is a perfect fit and a miss by one scale s_k halves that target's shar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -120,10 +120,13 @@ class TargetSet:
 
         Raises:
             ValueError: If a name is unknown, a key is unknown, a number is not one, the
-                weights do not sum to 1, a scale is not positive or a value is one that the
-                outcome cannot have.
+                weights do not sum to 1, a scale is not positive, a value is one that the
+                outcome cannot have, or two outcomes have one name.
         """
-        known = {o.name: o for o in outcomes}
+        columns = tuple(outcomes)
+        known = {o.name: o for o in columns}
+        if len(known) != len(columns):
+            raise ValueError(f"outcomes must have unique names, not {[o.name for o in columns]}")
         if not isinstance(spec, Mapping) or not spec:
             raise ValueError(
                 "no targets given: state at least one as `outcome: {value: ..., weight: ..., "
@@ -197,8 +200,17 @@ class TargetSet:
         """|f* − f| / s of each target, shape (..., K), for outcome vectors (..., N).
 
         An outcome that is NaN (it did not happen in the episode) gives an infinite miss.
+
+        Raises:
+            ValueError: If the vectors have another length than `outcome_names`.
         """
-        chosen = np.asarray(outcomes, dtype=np.float64)[..., self.index]
+        vectors = np.asarray(outcomes, dtype=np.float64)
+        if vectors.shape[-1] != len(self.outcome_names):
+            raise ValueError(
+                f"outcome vectors of shape {vectors.shape} were given, but an episode has "
+                f"{len(self.outcome_names)} outcomes: {list(self.outcome_names)}"
+            )
+        chosen = vectors[..., self.index]
         miss = np.abs(self.values - chosen) / self.scales
         return np.where(np.isnan(miss), np.inf, miss)
 
@@ -217,14 +229,6 @@ def pool(outcomes: npt.ArrayLike) -> FloatArray:
     count = happened.sum(axis=0)
     total = np.where(happened, values, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def reward_outcomes(supertypes: Sequence[str]) -> tuple[Outcome, ...]:
-    """The outcomes that every environment has: the mean return of each supertype's agents."""
-    return tuple(
-        Outcome(f"{name}.reward", scale=1.0, description="mean undiscounted return of its agents")
-        for name in supertypes
-    )
 
 
 def _read_entry(name: str, entry: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
+from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.experiments.drawing import (
     GOAL_COLOUR,
     LABELS,
@@ -167,7 +168,7 @@ def draw_all(folder: Path) -> list[Path]:
 
 def rewards_figure(tables: StudyTables) -> Figure:
     """Figure 1: rewards of the calibrator and of both supertypes, one column a setting."""
-    rows = ("reward_mean", "supertype_1.reward", "supertype_2.reward")
+    rows = ("reward_mean", *map(return_name, ("supertype_1", "supertype_2")))
     labels = ("calibrator's reward", "reward of supertype 1", "reward of supertype 2")
     figure, grid = grid_of(len(rows), len(tables.settings))
     for j, setting in enumerate(tables.settings):

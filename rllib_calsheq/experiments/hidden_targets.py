@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.data.target_files import TargetFile
@@ -41,12 +42,12 @@ def make_hidden_targets(
         profile: Λ* by parameter name, natural units.
         source: How the targets were made, for people.
     """
-    known = CALSHEQConfig().environment(env, env_config=dict(env_config)).problem().outcomes
-    names = [o.name for o in known]
+    columns = CALSHEQConfig().environment(env, env_config=dict(env_config)).problem().columns
+    names = columns.names
     pooled = pool(at_hidden)
     deviations = np.sqrt(pool((at_hidden - pooled) ** 2) / len(at_hidden))
     values = {name: _rounded(pooled[names.index(name)]) for name in outcomes}
-    targets = TargetSet.from_mapping(values, known)
+    targets = TargetSet.from_mapping(values, columns.all)
     return TargetFile(
         targets=targets.to_mapping(),
         env_config=dict(env_config),
@@ -87,9 +88,8 @@ def sample_trained(
             result = algorithm.train()
             if stage % PROGRESS_EVERY == 0 or stage == stages:
                 rewards = {
-                    name: round(numbers["mean"], 1)
-                    for name, numbers in result["calibration"]["outcomes"].items()
-                    if name.endswith(".reward")
+                    return_name(supertype): round(numbers["mean"], 1)
+                    for supertype, numbers in result["calibration"]["returns"].items()
                 }
                 progress(f"stage {stage}/{stages} {rewards}")
         with tempfile.TemporaryDirectory() as folder:

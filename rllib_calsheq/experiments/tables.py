@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from rllib_calsheq.core.files import replacing, write_text
+from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments.store import EVALUATION_FILE, RECOVERY_FILE, StudyFolder
@@ -200,7 +201,7 @@ def final_figures(
     count = len(stages)
     last = stages.tail(max(1, round(count * FINAL_PART)))
     settled = stages[stages["stage"] > min(SETTLED_STAGES, int(count * SETTLED_PART))]
-    returns = [c for c in stages if str(c).endswith(".reward")]
+    returns = [return_name(s) for s in space.supertypes if return_name(s) in stages]
     good = recovery[recovery["recovered_fraction"] >= GOOD_FRACTION]
     profile = np.array([evaluation["profile"][name] for name in space.names])
     hidden = None

@@ -16,6 +16,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
+from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray
 
@@ -101,7 +102,7 @@ def rollout(
     transform: ActionTransform,
     explore: bool = True,
     device: torch.device | str = "cpu",
-) -> tuple[RolloutBlock, FloatArray]:
+) -> tuple[RolloutBlock, FloatArray, FloatArray]:
     """Runs E episodes to their end with the shared policy π(a | s, λ).
 
     Actions are drawn from torch's global stream; wrap the call in `seeding.torch_stream` to
@@ -117,8 +118,8 @@ def rollout(
         device: Where the module lives.
 
     Returns:
-        The block, and the outcome vectors (E, N + G): the environment's N outcomes, then
-        the mean return of each of the G supertypes' agents.
+        The block, the environment's outcomes (E, N), and the mean return of each supertype's
+        agents (E, G).
     """
     observations = env.reset(profiles, seeds)
     T, (E, n) = env.episode_length, observations.shape[:2]
@@ -163,7 +164,7 @@ def rollout(
     returns = supertype_returns(
         rewards.sum(axis=0), env.agent_supertypes, env.supertype_space.supertypes
     )
-    return block, np.concatenate([env.episode_outcomes(), returns], axis=1)
+    return block, read_outcomes(env, E), returns
 
 
 def supertype_returns(

@@ -114,7 +114,7 @@ class FrozenRun:
         )
 
     def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
-        """Outcome vectors (episodes, N) at a profile (d,) in natural units."""
+        """Outcome vectors (episodes, N + G) at a profile (d,) in natural units."""
         from rllib_calsheq.callbacks.calibration import STAGE_REPORTS
 
         found: list[FloatArray] = []
@@ -133,7 +133,7 @@ class FrozenRun:
             metrics = self._runner.get_metrics()
             reports = metrics[STAGE_REPORTS]
             reports = reports.peek() if hasattr(reports, "peek") else reports
-            found.append(merge_reports(reports, k, count)[1])
+            found.append(merge_reports(reports, k, count, self.calibration.columns)[1])
         return np.concatenate(found)
 
     def measure(self, profile: npt.ArrayLike, episodes: int, seed: int) -> Measurement:

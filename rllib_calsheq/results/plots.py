@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
+from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.results.checkpoints import read_history
 
 PREFIX = "calibration/"
@@ -117,14 +118,14 @@ def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | Non
 
 
 def _supertype_figure(history: pd.DataFrame) -> Figure | None:
-    names = [n for n in _names(history, "outcomes") if n.endswith(".reward")]
+    names = _names(history, "returns")
     if not names:
         return None
     figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
     for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
-        _draw_series(axes, history, "outcomes", name)
+        _draw_series(axes, history, "returns", name)
         axes.axhline(0.0, color="grey", linewidth=0.8)
-        axes.set(xlabel="stage", ylabel=f"{name} an episode")
+        axes.set(xlabel="stage", ylabel=f"{return_name(name)} an episode")
     return figure
 
 

@@ -43,7 +43,7 @@ def measure_sensitivity(
         and for each of the ``parameters`` how far it is pinned down.
     """
     space, targets = bench.env.supertype_space, bench.run.targets
-    known = bench.config.problem().outcomes
+    known = bench.config.problem().columns.all
     if len(targets):
         index, scales = targets.index, targets.scales
     else:
