@@ -10,10 +10,11 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.algorithm.config import map_to_shared_policy
+from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 from rllib_calsheq.learning.advantages import value_targets
-from rllib_calsheq.learning.rollout import ActionTransform, rollout
+from rllib_calsheq.learning.rollout import rollout
 from rllib_calsheq.learning.seeding import torch_stream
 
 from echo_env import EchoEnv

@@ -28,6 +28,7 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.particles import StageReport, SupertypeTable
 from rllib_calsheq.core.streams import Stream, episode_seed
@@ -35,6 +36,7 @@ from rllib_calsheq.learning.fused_mlp import fuse_mlps
 from rllib_calsheq.learning.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
 from rllib_calsheq.learning.seeding import torch_stream
 from rllib_calsheq.learning.threads import limited_threads
+from rllib_calsheq.outcomes import read_outcomes
 
 #: Metric under which a runner's outcomes travel with its samples.
 STAGE_REPORTS = "stage_reports"

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_calsheq.core.actions import check_start
 from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.supertypes import SupertypeSpace
 
@@ -94,6 +95,7 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
             "rllib_calsheq.conformance.plain.check_calibratable_env"
         )
     space: SupertypeSpace = instance.supertype_space
+    check_start(instance.get_action_space(next(iter(instance.possible_agents))))
     agents = list(instance.possible_agents)
     instance.close()
     return CalibrationProblem(

@@ -5,13 +5,14 @@ Import the checks from `rllib_calsheq.conformance.plain`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.actions import ActionTransform, sample_as_policy
 from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
@@ -48,6 +49,7 @@ def check_array_env(array_env: ArrayEnv, seed: int = 0) -> None:
         isinstance(length, (int, np.integer)) and length > 0,
         f"{name}.episode_length is {length!r}: it must be a positive integer",
     )
+    check_actions(array_env.action_space)
     space = array_env.supertype_space
     check_refusals(
         lambda bad: array_env.reset(bad, [seed]), space, "reset()", lambda bad: bad[None]
@@ -92,12 +94,18 @@ def check_array_env(array_env: ArrayEnv, seed: int = 0) -> None:
 
 
 def random_actions(array_env: ArrayEnv, episodes: int, seed: int) -> npt.NDArray:
-    """Seeded random actions, shape (T, E, n, act...)."""
-    space = copy.deepcopy(array_env.action_space)
-    space.seed(seed)
+    """Seeded random actions of a new policy, as training sends them, (T, E, n, act...)."""
+    space = array_env.action_space
     shape = (array_env.episode_length, episodes, len(array_env.agent_supertypes))
-    drawn = np.stack([np.asarray(space.sample()) for _ in range(int(np.prod(shape)))])
-    return drawn.reshape(*shape, *drawn.shape[1:])
+    return ActionTransform(space)(sample_as_policy(space, np.random.default_rng(seed), shape))
+
+
+def check_actions(space: gym.Space) -> None:
+    """Whether RLlib's policies can act in a space."""
+    try:
+        sample_as_policy(space, np.random.default_rng(0), ())
+    except ValueError as error:
+        raise ConformanceError(str(error)) from None
 
 
 def play_arrays(

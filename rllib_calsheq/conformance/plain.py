@@ -25,6 +25,7 @@ from rllib_calsheq.conformance.arrays import (
     HIGH,
     LOW,
     ConformanceError,
+    check_actions,
     check_array_env,
     check_refusals,
     check_shared_members,
@@ -36,6 +37,7 @@ from rllib_calsheq.conformance.arrays import (
     random_actions,
     require,
 )
+from rllib_calsheq.core.actions import ActionTransform, sample_as_policy
 from rllib_calsheq.core.protocol import CalibratableEnv
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 
@@ -163,6 +165,7 @@ def _check_plain_members(env: Any) -> None:
             f"the agents of {name} must have one {kind} space, since they share one policy, but "
             f"have {spaces}",
         )
+    check_actions(env.get_action_space(agents[0]))
 
 
 def _play(
@@ -176,9 +179,9 @@ def _play(
     """Observations, rewards and outcomes of one episode with seeded random actions, checked."""
     if profile is not None:
         env.set_supertypes(profile)
-    action_space = copy.deepcopy(env.get_action_space(env.possible_agents[0]))
+    transform = ActionTransform(env.get_action_space(env.possible_agents[0]))
     # Not the episode's seed: two seeds must differ by more than by the actions.
-    action_space.seed(action_seed)
+    rng = np.random.default_rng(action_seed)
     each_step()
     observations, infos = env.reset(seed=seed)
     require(isinstance(infos, Mapping), "reset() must return (observations, infos), two dicts")
@@ -191,7 +194,8 @@ def _play(
         seen.append(copy.deepcopy(dict(observations)))
         acting = [agent for agent in observations if agent not in finished]
         each_step()
-        result = env.step({agent: action_space.sample() for agent in acting})
+        sampled = sample_as_policy(transform.space, rng, (len(acting),))
+        result = env.step(dict(zip(acting, transform(sampled), strict=True)))
         observations, rewards, terminateds, truncateds, _ = result
         require(
             all(agent in env.possible_agents and np.isfinite(r) for agent, r in rewards.items()),

@@ -9,13 +9,13 @@ import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
+from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray
@@ -67,30 +67,6 @@ class RolloutBlock:
 
     def _episodes(self, chosen: builtins.slice) -> RolloutBlock:
         return RolloutBlock(*(getattr(self, f.name)[:, chosen] for f in fields(self)))
-
-
-@dataclass(frozen=True)
-class ActionTransform:
-    """How sampled actions become the environment's: RLlib's unsquashing and clipping.
-
-    Attributes:
-        space: The agents' action space.
-        normalize: Map [-1, 1] to the bounds of a Box.
-        clip: Clip to the bounds of a Box; only if ``normalize`` is off.
-    """
-
-    space: gym.Space
-    normalize: bool = True
-    clip: bool = False
-
-    def __call__(self, actions: npt.NDArray) -> npt.NDArray:
-        """Environment actions of sampled ones, same shape (..., act...)."""
-        if not isinstance(self.space, gym.spaces.Box):
-            return actions
-        low, high = self.space.low, self.space.high
-        if self.normalize and np.isfinite(low).all() and np.isfinite(high).all():
-            return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
-        return np.clip(actions, low, high) if self.clip or self.normalize else actions
 
 
 def rollout(

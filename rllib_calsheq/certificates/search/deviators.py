@@ -18,11 +18,12 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.certificates.search.policies import ModulePolicy
 from rllib_calsheq.certificates.search.values import Episodes, Policy, draw_episodes, play_steps
+from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
-from rllib_calsheq.learning.rollout import ActionTransform, RolloutBlock
+from rllib_calsheq.learning.rollout import RolloutBlock
 from rllib_calsheq.learning.seeding import torch_stream
 
 Weights = dict[str, npt.NDArray]

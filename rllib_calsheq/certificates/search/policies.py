@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from ray.rllib.core.columns import Columns
 
-from rllib_calsheq.learning.rollout import ActionTransform
+from rllib_calsheq.core.actions import ActionTransform, check_start
 
 
 def check_action_space(space: gym.Space) -> None:
@@ -20,6 +20,7 @@ def check_action_space(space: gym.Space) -> None:
             f"the action space is {space}; a certificate pairs the noise of Gaussian and of "
             "categorical policies: make the action space a Box or Discrete"
         )
+    check_start(space)
 
 
 class ModulePolicy:
@@ -59,8 +60,7 @@ class ModulePolicy:
     def choose(self, logits: npt.NDArray, noise: npt.NDArray | None) -> npt.NDArray:
         """The module's actions (R, act...); the distributions' modes without noise."""
         if not self._is_box:
-            start = self.transform.space.start  # type: ignore[attr-defined]
-            return (logits if noise is None else logits + noise).argmax(axis=-1) + start
+            return np.asarray((logits if noise is None else logits + noise).argmax(axis=-1))
         mean, log_std = np.split(logits, 2, axis=-1)
         actions = mean if noise is None else mean + np.exp(log_std) * noise
         return actions.reshape(len(logits), *(self.transform.space.shape or ()))

@@ -1,0 +1,83 @@
+"""From the actions that a policy samples to those of the environment, as RLlib does it.
+
+This is the only place that converts: training, certificates and the conformance checks go
+through `ActionTransform`. On RLlib's own path `NormalizeAndClipActions` does the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class ActionTransform:
+    """How sampled actions become the environment's: RLlib's unsquashing and clipping.
+
+    A bounded Box of floats is mapped from [-1, 1]; a bounded Box of integers is counted from its
+    lower bounds; actions of Discrete and MultiDiscrete spaces, which policies count from 0, stay
+    as they are, whatever the space's ``start``.
+
+    Attributes:
+        space: The agents' action space.
+        normalize: Map to the bounds of a Box, if it has any.
+        clip: Clip to the bounds of a Box; only if ``normalize`` is off.
+    """
+
+    space: gym.Space
+    normalize: bool = True
+    clip: bool = False
+
+    def __call__(self, actions: npt.NDArray) -> npt.NDArray:
+        """Environment actions of sampled ones, same shape (..., act...)."""
+        if not isinstance(self.space, gym.spaces.Box):
+            return actions
+        low, high = self.space.low, self.space.high
+        if not self.normalize:
+            return np.clip(actions, low, high) if self.clip else actions
+        if not (self.space.bounded_below.all() and self.space.bounded_above.all()):
+            return actions
+        if np.issubdtype(self.space.dtype, np.integer):
+            return low + actions
+        return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
+
+
+def check_start(space: gym.Space) -> None:
+    """Raises a ValueError if actions are counted from elsewhere than 0.
+
+    RLlib's policies play 0 to n − 1 whatever a space's ``start`` is, so that the environment would
+    be sent actions from outside its space.
+    """
+    start = getattr(space, "start", 0)
+    if np.any(np.asarray(start) != 0):
+        raise ValueError(
+            f"the action space is {space}, but RLlib's policies count actions from 0 whatever the "
+            "start: leave `start` out and add it to the action in step()"
+        )
+
+
+def sample_as_policy(
+    space: gym.Space, rng: np.random.Generator, shape: tuple[int, ...]
+) -> npt.NDArray:
+    """Random actions (*shape, act...) as a new policy of RLlib would sample them.
+
+    Raises:
+        ValueError: If RLlib's policies cannot act in the space.
+    """
+    check_start(space)
+    if isinstance(space, gym.spaces.Discrete):
+        return rng.integers(int(space.n), size=shape)
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return rng.integers(space.nvec, size=(*shape, *space.nvec.shape))
+    if isinstance(space, gym.spaces.Box):
+        if np.issubdtype(space.dtype, np.integer):
+            width = space.high.astype(np.int64) - space.low.astype(np.int64)
+            return rng.integers(width + 1, size=(*shape, *space.shape))
+        return rng.standard_normal((*shape, *space.shape), dtype=np.float32)
+    raise ValueError(
+        f"the action space is {space}: make it a Box, Discrete or MultiDiscrete, which all agents "
+        "share one policy for"
+    )
