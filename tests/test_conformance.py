@@ -407,6 +407,12 @@ class OtherOutcomes(SubwayEnv):
         return 1.0 - super().episode_outcomes()
 
 
+class Truncates(SubwayEnv):
+    def step(self, action_dict):
+        observations, rewards, ends, stays, infos = super().step(action_dict)
+        return observations, rewards, stays, ends, infos
+
+
 class EndsEarly(SubwayEnv):
     def __init__(self, config=None):
         super().__init__(config)
@@ -425,6 +431,7 @@ class OtherOrder(SubwayEnv):
         (ScaledRewards, "rewards of step 0"),
         (OwnSeeds, "observations at step 0"),
         (OtherOutcomes, "outcomes"),
+        (Truncates, "truncates an episode.*terminate"),
         (EndsEarly, "another number of steps"),
         (OtherOrder, "agent_supertypes"),
     ],

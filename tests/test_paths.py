@@ -5,6 +5,7 @@ import pytest
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
@@ -220,6 +221,55 @@ def test_actions_are_unsquashed_and_clipped_as_rllib_does(low, high, sampled, ex
 
     transform = ActionTransform(Box(low, high, (3,), np.float32))
     np.testing.assert_allclose(transform(np.array(sampled)), expected, atol=1e-7)
+
+
+class TruncatingEnv(EchoEnv):
+    def step(self, action_dict):
+        observations, rewards, ends, stays, infos = super().step(action_dict)
+        return observations, rewards, stays, ends, infos
+
+
+class PlainTruncatingEnv(MultiAgentEnv):
+    """Truncates as well, and has no array form that would have to agree with it."""
+
+    def __init__(self, config=None):
+        super().__init__()
+        self._env = TruncatingEnv(config)
+        for name in [
+            "supertype_space",
+            "outcomes",
+            "agent_supertypes",
+            "possible_agents",
+            "agents",
+            "observation_spaces",
+            "action_spaces",
+            "episode_length",
+            "set_supertypes",
+            "episode_outcomes",
+            "step",
+        ]:
+            setattr(self, name, getattr(self._env, name))
+
+    def reset(self, *, seed=None, options=None):
+        return self._env.reset(seed=seed)
+
+
+def train_once(env):
+    made = config("episodes", env, {}, targets={"only.a": 0.5})
+    algorithm = made.build_algo()
+    try:
+        return algorithm.train()["calibration"]
+    finally:
+        algorithm.stop()
+
+
+def test_a_run_refuses_truncation_where_an_array_form_terminates():
+    with pytest.raises(ValueError, match=r"TruncatingEnv truncates an episode.*terminate"):
+        train_once(TruncatingEnv)
+
+
+def test_an_environment_without_an_array_form_may_truncate():
+    assert train_once(PlainTruncatingEnv)["num_particles"] == 4
 
 
 @pytest.mark.learning

@@ -31,12 +31,12 @@ from ray.rllib.utils.metrics import (
 from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.particles import StageReport, SupertypeTable
+from rllib_calsheq.core.protocol import truncation_message
 from rllib_calsheq.core.streams import Stream, episode_seed
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
-from rllib_calsheq.learning.rollout import ActionTransform, RolloutBlock, rollout, supertype_returns
+from rllib_calsheq.learning.rollout import RolloutBlock, rollout, supertype_returns
 from rllib_calsheq.learning.seeding import torch_stream
 from rllib_calsheq.learning.threads import limited_threads
-from rllib_calsheq.outcomes import read_outcomes
 
 #: Metric under which a runner's outcomes travel with its samples.
 STAGE_REPORTS = "stage_reports"
@@ -242,6 +242,11 @@ class EpisodeEnvRunner(_TableRunner):
         """Outcomes (N,) and mean returns of supertypes (G,) of a finished episode."""
         env = self.env.envs[slot].unwrapped
         agents = list(episode.agent_episodes)
+        truncated = episode.is_truncated or any(
+            part.is_truncated for part in episode.agent_episodes.values()
+        )
+        if truncated and hasattr(env, "array_form"):
+            raise ValueError(truncation_message(env))
         returns = np.array([[episode.agent_episodes[a].get_return() for a in agents]])
         groups = [env.agent_supertypes[a] for a in agents]
         by_supertype = supertype_returns(returns, groups, env.supertype_space.supertypes)

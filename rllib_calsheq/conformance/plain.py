@@ -38,7 +38,7 @@ from rllib_calsheq.conformance.arrays import (
     require,
 )
 from rllib_calsheq.core.actions import ActionTransform, sample_as_policy
-from rllib_calsheq.core.protocol import CalibratableEnv
+from rllib_calsheq.core.protocol import CalibratableEnv, truncation_message
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 
 __all__ = [
@@ -287,7 +287,8 @@ def check_forms_agree(
         step = env.step(dict(zip(agents, actions[t, 0], strict=True)))
         seen, earned, terminateds, truncateds, _ = step
         _compare(earned, rewards[t, 0], agents, f"rewards of step {t}")
-        over = bool(terminateds["__all__"] or truncateds["__all__"])
+        require(not any(truncateds.values()), truncation_message(env))
+        over = bool(terminateds["__all__"])
         require(
             over == (t + 1 == array_env.episode_length),
             f"the plain form's episode ends after another number of steps than the array form's "

@@ -41,11 +41,22 @@ class CalibratableEnv(Protocol):
         """Outcome vector (N,) of the finished episode; NaN for what did not happen."""
 
 
+def truncation_message(env: Any) -> str:
+    """Why the plain form of an environment with an array form must not truncate episodes."""
+    return (
+        f"{type(env).__name__} truncates an episode, but has an array form, whose episodes "
+        "terminate: the two would be learned from differently, since the value of what comes after "
+        "a truncated episode counts. Let step() return terminateds at the end, or take away "
+        "array_form() to train on RLlib's own path, where truncated episodes are bootstrapped"
+    )
+
+
 @runtime_checkable
 class ArrayEnv(Protocol):
     """E episodes of n agents, stepped at once as arrays.
 
-    All agents act in every step, episodes last ``episode_length`` steps and then terminate.
+    All agents act in every step, episodes last ``episode_length`` steps and then terminate:
+    nothing after the last step has a value. The plain form must not truncate them.
     """
 
     @property

@@ -12,11 +12,10 @@ from scipy.special import expit, logit
 from rllib_calsheq.calibrators.eki.config import EKIConfig
 from rllib_calsheq.calibrators.ppo.recursive_ridge import RecursiveRidge
 from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 
-#: Name of the random stream.
-PROPOSAL = 0
 #: A Λ_0 at a bound is taken to be this far inside, so that its logit is finite.
 MARGIN = 0.01
 #: The noise of a mean miss is taken to be at least this, in scales.
@@ -65,7 +64,7 @@ class EKICalibrator(Calibrator):
         return max(c.min_spread, c.initial_spread * float(np.exp(-self.stage / c.shrink_stages)))
 
     def _propose(self) -> FloatArray:
-        rng = np.random.default_rng([self.seed, self.stage, PROPOSAL])
+        rng = self.rng(stream=Stream.PROPOSAL)
         half = rng.standard_normal((self.num_particles // 2, self.dim))
         rest = np.zeros((self.num_particles % 2, self.dim))
         self._coordinates = self._centre + self.spread * np.concatenate([half, -half, rest])
@@ -122,7 +121,7 @@ class EKICalibrator(Calibrator):
         prior = np.eye(self.dim) / self.config.prior_std**2
         gradient = gradient + prior @ (self._centre - self._prior)
         doubt = episodes.sum() * np.linalg.inv(
-            self._slopes.gram + self.config.ridge * np.eye(self.dim)
+            self._slopes.grams[0] + self.config.ridge * np.eye(self.dim)
         )
         curvature = (slopes * precision) @ slopes.T + prior + doubt
         values, vectors = np.linalg.eigh(curvature)
