@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from rllib_calsheq.calibrators.eki.config import EKIConfig
-from rllib_calsheq.calibrators.ppo.recursive_ridge import RecursiveRidge
+from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray

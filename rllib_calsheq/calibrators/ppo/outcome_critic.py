@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.calibrators.ppo.recursive_ridge import RecursiveRidge, solve_ridge
+from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge, solve_ridge
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
