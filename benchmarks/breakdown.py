@@ -13,6 +13,8 @@ import time
 
 from stage import build_calsheq
 
+from rllib_calsheq.callbacks import calibration
+
 
 class Clock:
     """Adds up the seconds spent inside functions that it wraps."""
@@ -48,8 +50,8 @@ def main():
         clock.wrap(market, method, "market")
     clock.wrap(runner, "sample", "sample")
     clock.wrap(algorithm.learner_group, "update", "update")
-    clock.wrap(algorithm.calibration, "end_stage", "tell")
-    clock.wrap(algorithm, "start_stage", "broadcast")
+    clock.wrap(calibration, "end_stage", "tell")
+    clock.wrap(calibration, "begin_stage", "broadcast")
     rows = []
     for _ in range(args.rounds):
         clock.seconds.clear()

@@ -1,4 +1,8 @@
-"""RLlib callbacks that host a calibrator."""
+"""RLlib callbacks that host a calibrator; each name is loaded when it is first asked for."""
+
+from typing import TYPE_CHECKING
+
+from rllib_calsheq.core.lazy import lazy_names
 
 if __name__ != "rllib_calsheq.callbacks":
     raise ImportError(
@@ -7,6 +11,9 @@ if __name__ != "rllib_calsheq.callbacks":
         "`rllib_calsheq.callbacks` instead, so that there is one copy of every class"
     )
 
-from rllib_calsheq.callbacks.calibration import CalibrationCallback
+if TYPE_CHECKING:
+    from rllib_calsheq.callbacks.calibration import CalibrationCallback
 
 __all__ = ["CalibrationCallback"]
+
+__getattr__, __dir__ = lazy_names(__name__, {"CalibrationCallback": "calibration"})

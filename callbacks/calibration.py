@@ -1,4 +1,8 @@
-"""The callback that hosts the calibrator: outcomes → tell → ask → broadcast → log."""
+"""A stage, whole: outcomes → tell → log → ask → broadcast (algorithm 1).
+
+RLlib's training iteration plays the episodes and updates the shared policy (lines 4 and 5); all
+that comes before and after it is here. Stage m is training iteration m = 1, 2, ...
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,25 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 
-from rllib_calsheq.algorithm.env_runners import STAGE_REPORTS
-from rllib_calsheq.core.particles import StageReport
+from rllib_calsheq.core.particles import STAGE_REPORTS, StageReport
+from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 
 #: Key of the calibration's numbers in a training result.
 CALIBRATION_RESULTS = "calibration"
 
 
 class CalibrationCallback(RLlibCallback):
-    """Moves the supertypes between training iterations (algorithm 1, lines 3, 4 and 6)."""
+    """Moves the supertypes between training iterations."""
 
     def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None:
-        """Stage 1: asks for the first profiles and broadcasts them."""
-        algorithm.start_stage()
+        """Begins stage 1."""
+        begin_stage(algorithm)
 
     def on_train_result(self, *, algorithm: Any, result: dict[str, Any], **kwargs: Any) -> None:
-        """Ends the stage with the outcomes that came back, and starts the next one."""
-        reports = pop_reports(result)
-        metrics = algorithm.calibration.end_stage(reports)
-        metrics.update(algorithm.shared_learner_state())
-        result[CALIBRATION_RESULTS] = metrics
-        algorithm.start_stage()
+        """Ends the stage with the outcomes that came back, and begins the next one."""
+        result[CALIBRATION_RESULTS] = end_stage(algorithm, pop_reports(result))
+        begin_stage(algorithm)
 
     def on_env_runners_recreated(
         self, *, algorithm: Any, env_runner_indices: list[int], is_evaluation: bool, **kwargs: Any
@@ -35,6 +37,36 @@ class CalibrationCallback(RLlibCallback):
         """Gives recreated env runners their particles back, from the next stage on."""
         if not is_evaluation:
             algorithm.calibration.assignment.revive(env_runner_indices)
+
+
+def begin_stage(algorithm: Any) -> None:
+    """Asks for the stage's profiles (line 3), and tells the learners and all env runners.
+
+    Begun again, as after a restore, a stage has the same profiles.
+    """
+    table = algorithm.calibration.begin_stage()
+    rate = algorithm.calibration.lr_shared.at(table.stage - 1)
+
+    def prepare(learner: TwoTimescalePPOLearner) -> None:
+        learner.set_learning_rate(rate)
+        learner.set_stream(Stream.MINIBATCHES, table.seed, table.stage)
+
+    algorithm.learner_group.foreach_learner(prepare)
+    algorithm.env_runner_group.foreach_env_runner(lambda runner: runner.set_supertypes(table))
+
+
+def end_stage(algorithm: Any, reports: list[StageReport]) -> dict[str, Any]:
+    """Tells the calibrator what came of the stage (line 6); returns the numbers to log.
+
+    Among them are learning rate and KL coefficient as the shared policy's learner holds them.
+    """
+    metrics: dict[str, Any] = algorithm.calibration.end_stage(reports)
+    results = algorithm.learner_group.foreach_learner(
+        lambda learner: (learner.get_learning_rate(), learner.get_kl_coefficients())
+    )
+    rate, coefficients = next(iter(results.ignore_errors())).get()
+    (coefficient,) = coefficients.values()
+    return metrics | {"lr_shared": rate, "kl_coefficient_shared": coefficient}
 
 
 def pop_reports(result: dict[str, Any]) -> list[StageReport]:

@@ -1,7 +1,22 @@
-"""The CALSHEQ algorithm: PPO on the shared policy, and the state of a calibration.
+"""The CALSHEQ algorithm: PPO on the shared policy, and a calibration beside it.
 
-What happens in a stage is in `rllib_calsheq.callbacks.CalibrationCallback`; this class
-carries what a callback cannot: checkpoint and restore of the whole calibration.
+Algorithm 1 of the paper, line by line; a stage m is one call of `CALSHEQ.train`:
+
+====  ==================================================  =========================================
+line  what happens                                         where
+====  ==================================================  =========================================
+1, 2  stage m, for each episode b = 1..B                   `CALSHEQ.train`; the B particles of
+                                                           `core.stages.Calibration`
+3     δΛ^b ~ π^Λ(·|Λ_{m-1}^b), Λ_m^b = Λ_{m-1}^b + δΛ^b    `callbacks.calibration.begin_stage`:
+                                                           `Calibrator.ask`, then broadcast
+4     one episode with Λ_m^b and the shared policy         `env_runners.ArrayEnvRunner.sample`
+5     the shared policy learns, at rate β_m^shared         RLlib's `PPO.training_step`, with
+                                                           `learning.lean_learner`
+6     the calibrator learns, at rate β_m^cal               `callbacks.calibration.end_stage`:
+                                                           `Calibrator.tell`
+====  ==================================================  =========================================
+
+This class adds what a callback cannot: checkpoint and restore of the whole calibration.
 """
 
 from __future__ import annotations
@@ -12,9 +27,8 @@ from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from rllib_calsheq.algorithm.config import CALSHEQConfig
+from rllib_calsheq.callbacks.calibration import begin_stage
 from rllib_calsheq.core.stages import Calibration
-from rllib_calsheq.core.streams import Stream
-from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 from rllib_calsheq.learning.threads import limited_threads
 
 COMPONENT_CALIBRATION = "calibration"
@@ -64,28 +78,6 @@ class CALSHEQ(PPO):
     def __repr__(self) -> str:
         return "CALSHEQ"
 
-    # --- what a stage needs of RLlib ---------------------------------------------------
-
-    def start_stage(self) -> None:
-        """Sets the stage's learning rate and gives all env runners its supertypes."""
-        table = self.calibration.begin_stage()
-        rate = self.calibration.lr_shared.at(table.stage - 1)
-
-        def prepare(learner: TwoTimescalePPOLearner) -> None:
-            learner.set_learning_rate(rate)
-            learner.set_stream(Stream.MINIBATCHES, table.seed, table.stage)
-
-        self.learner_group.foreach_learner(prepare)
-        self.env_runner_group.foreach_env_runner(lambda runner: runner.set_supertypes(table))
-
-    def shared_learner_state(self) -> dict[str, float]:
-        """Learning rate and KL coefficient as the shared policy's learner holds them."""
-        results = self.learner_group.foreach_learner(
-            lambda learner: (learner.get_learning_rate(), learner.get_kl_coefficients())
-        )
-        rate, coefficients = next(iter(results.ignore_errors())).get()
-        return {"lr_shared": rate, "kl_coefficient_shared": next(iter(coefficients.values()))}
-
     # --- checkpoints --------------------------------------------------------------------
 
     def get_checkpointable_components(self) -> list[tuple[str, Checkpointable]]:
@@ -104,9 +96,9 @@ class CALSHEQ(PPO):
         super().set_state(state)
         if COMPONENT_CALIBRATION in state:
             self._component.set_state(state[COMPONENT_CALIBRATION])
-            self.start_stage()
+            begin_stage(self)
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Restores a checkpoint and pushes the supertypes again."""
         super().restore_from_path(path, *args, **kwargs)
-        self.start_stage()
+        begin_stage(self)

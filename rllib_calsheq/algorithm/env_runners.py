@@ -30,7 +30,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.outcomes import read_outcomes
-from rllib_calsheq.core.particles import StageReport, SupertypeTable
+from rllib_calsheq.core.particles import STAGE_REPORTS, StageReport, SupertypeTable
 from rllib_calsheq.core.protocol import truncation_message
 from rllib_calsheq.core.streams import Stream, episode_seed
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
@@ -38,8 +38,6 @@ from rllib_calsheq.learning.rollout import RolloutBlock, rollout, supertype_retu
 from rllib_calsheq.learning.seeding import torch_stream
 from rllib_calsheq.learning.threads import limited_threads
 
-#: Metric under which a runner's outcomes travel with its samples.
-STAGE_REPORTS = "stage_reports"
 #: Key of the supertype table in a runner's state.
 SUPERTYPE_TABLE = "supertype_table"
 

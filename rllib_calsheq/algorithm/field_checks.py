@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.rllib.utils.serialization import deserialize_type
 
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
+from rllib_calsheq.algorithm.stated_config import StatedConfig
 from rllib_calsheq.core.configuration import require, unknown_key_message
-
-if TYPE_CHECKING:
-    from rllib_calsheq.algorithm.config import CALSHEQConfig
 
 #: Keys that RLlib puts into configurations and that are no fields, besides Tune's own, which
 #: begin with two underscores.
 OTHER_KEYS = ("multiagent", "class")
 
 
-def stored_value(config: CALSHEQConfig, name: str) -> Any:
+def stored_value(config: StatedConfig, name: str) -> Any:
     """The value of a field of the table."""
     return getattr(config, FIELDS[name].stored_as or name)
 
@@ -43,7 +41,7 @@ def check_value(name: str, value: Any, *harmless: Any) -> None:
         raise ValueError(field.objection(name, value))
 
 
-def check_rllib_fields(config: CALSHEQConfig, defaults: CALSHEQConfig) -> None:
+def check_rllib_fields(config: StatedConfig, defaults: StatedConfig) -> None:
     """Checks all fields but the derived ones.
 
     Raises:
@@ -55,7 +53,7 @@ def check_rllib_fields(config: CALSHEQConfig, defaults: CALSHEQConfig) -> None:
 
 
 def check_derived(
-    config: CALSHEQConfig, defaults: CALSHEQConfig, *derived: Mapping[str, Any]
+    config: StatedConfig, defaults: StatedConfig, *derived: Mapping[str, Any]
 ) -> None:
     """Checks the derived fields.
 
@@ -73,7 +71,7 @@ def check_derived(
             check_value(name, stored_value(config, name), stored_value(defaults, name), *own)
 
 
-def checked_keys(config: CALSHEQConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+def checked_keys(config: StatedConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a mapping as the names that a configuration keeps them under, all checked.
 
     Args:
@@ -101,7 +99,7 @@ def checked_keys(config: CALSHEQConfig, given: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _unknown(config: CALSHEQConfig, key: str, value: Any) -> str:
+def _unknown(config: StatedConfig, key: str, value: Any) -> str:
     """What to say about a key that is no field."""
     if callable(getattr(type(config), key, None)):
         arguments = value if isinstance(value, Mapping) else {}
@@ -119,7 +117,7 @@ def _unknown(config: CALSHEQConfig, key: str, value: Any) -> str:
     return f"{message}, and RLlib's of docs/configuration.md"
 
 
-def check_kept(config: CALSHEQConfig, given: Mapping[str, Any]) -> None:
+def check_kept(config: StatedConfig, given: Mapping[str, Any]) -> None:
     """Checks that no field that was given was replaced by a derived one.
 
     Args:
@@ -134,7 +132,7 @@ def check_kept(config: CALSHEQConfig, given: Mapping[str, Any]) -> None:
             check_value(name, value, stored_value(config, name))
 
 
-def changed_for_episodes(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]:
+def changed_for_episodes(config: StatedConfig, defaults: StatedConfig) -> list[str]:
     """Sentences about the fields that only the episode path honours, where they were changed."""
     return [
         f"{name} is set, but {field.reason}"

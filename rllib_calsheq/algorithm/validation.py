@@ -1,4 +1,4 @@
-"""Checks of a `CALSHEQConfig` that need nothing but its fields and the environment's spaces."""
+"""Checks of a `StatedConfig` that need nothing but its fields and the environment's spaces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import ray
@@ -18,12 +18,10 @@ from ray.rllib.utils import force_list
 
 from rllib_calsheq.algorithm.field_checks import changed_for_episodes
 from rllib_calsheq.algorithm.problem import CalibrationProblem
+from rllib_calsheq.algorithm.stated_config import StatedConfig
 from rllib_calsheq.calibrators import calibrator_config
 from rllib_calsheq.core.configuration import Count, Positive, configuration, require
 from rllib_calsheq.core.memory import require_memory, stage_bytes
-
-if TYPE_CHECKING:
-    from rllib_calsheq.algorithm.config import CALSHEQConfig
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ EPISODE_CALLBACKS = ("on_episode_created", "on_episode_start", "on_episode_step"
 
 @configuration
 class CalibrationFields:
-    """What the calibration's own fields may be; `CALSHEQConfig` has their meanings and defaults."""
+    """What the calibration's own fields may be; `StatedConfig` has their meanings and defaults."""
 
     calibrator: Mapping[str, Any]
     num_particles: Count
@@ -43,7 +41,7 @@ class CalibrationFields:
     sampling: Literal["auto", "arrays", "episodes"]
 
 
-def check_fields(config: CALSHEQConfig) -> None:
+def check_fields(config: StatedConfig) -> None:
     """Checks the types and values of single fields.
 
     Raises:
@@ -66,7 +64,7 @@ def check_fields(config: CALSHEQConfig) -> None:
     )
 
 
-def check_memory(config: CALSHEQConfig, problem: CalibrationProblem) -> None:
+def check_memory(config: StatedConfig, problem: CalibrationProblem) -> None:
     """Checks that a stage fits into this machine's memory, before any of it is allocated.
 
     Raises:
@@ -90,7 +88,7 @@ def check_memory(config: CALSHEQConfig, problem: CalibrationProblem) -> None:
     require_memory(on_driver, f"a stage ({size})", lower)
 
 
-def check_array_path(config: CALSHEQConfig, obstacles: list[str]) -> None:
+def check_array_path(config: StatedConfig, obstacles: list[str]) -> None:
     """Checks that episodes can be sampled as arrays.
 
     Raises:
@@ -109,7 +107,7 @@ def check_array_path(config: CALSHEQConfig, obstacles: list[str]) -> None:
     )
 
 
-def check_episode_path(config: CALSHEQConfig) -> None:
+def check_episode_path(config: StatedConfig) -> None:
     """Checks what RLlib's own path cannot do here.
 
     Raises:
@@ -123,7 +121,7 @@ def check_episode_path(config: CALSHEQConfig) -> None:
         )
 
 
-def array_obstacles(config: CALSHEQConfig, defaults: CALSHEQConfig) -> list[str]:
+def array_obstacles(config: StatedConfig, defaults: StatedConfig) -> list[str]:
     """What keeps a configuration from sampling its episodes as arrays, a clause each."""
     problem = config.problem()
     found = []
@@ -153,7 +151,7 @@ def _overrides(callback: Any, name: str) -> bool:
     return getattr(callback, name, None) is not getattr(RLlibCallback, name)
 
 
-def check_gpus(config: CALSHEQConfig) -> None:
+def check_gpus(config: StatedConfig) -> None:
     """Checks that the GPUs that are asked for are there; on a cluster Ray waits for them.
 
     Raises:

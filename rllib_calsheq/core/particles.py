@@ -17,6 +17,8 @@ from rllib_calsheq.core.supertypes import FloatArray
 
 #: Stages in a row without a report after which a runner's particles go to the others.
 MISSES_BEFORE_REASSIGNMENT = 2
+#: Metric under which env runners' reports travel with their samples.
+STAGE_REPORTS = "stage_reports"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
-from rllib_calsheq.core.particles import SupertypeTable, merge_reports
+from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_reports
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
@@ -115,8 +115,6 @@ class FrozenRun:
 
     def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
         """Outcome vectors (episodes, N + G) at a profile (d,) in natural units."""
-        from rllib_calsheq.callbacks.calibration import STAGE_REPORTS
-
         found: list[FloatArray] = []
         batch = self.config.num_particles
         for k, first in enumerate(range(0, episodes, batch)):
