@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import MultiDiscrete
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
@@ -18,7 +19,7 @@ from rllib_calsheq.learning.advantages import value_targets
 from rllib_calsheq.learning.rollout import rollout
 from rllib_calsheq.learning.seeding import torch_stream
 
-from echo_env import EchoEnv
+from echo_env import ArrayEcho, EchoEnv
 
 MARKET = {"num_merchants": 3, "episode_length": 8}
 
@@ -270,6 +271,45 @@ def test_a_run_refuses_truncation_where_an_array_form_terminates():
 
 def test_an_environment_without_an_array_form_may_truncate():
     assert train_once(PlainTruncatingEnv)["num_particles"] == 4
+
+
+class ArrayChoices(ArrayEcho):
+    """Each agent picks two numbers; the first outcome is the mean of all of them."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.action_space = MultiDiscrete([3, 4])
+
+    def reset(self, profiles, seeds):
+        self.played = []
+        return super().reset(profiles, seeds)
+
+    def step(self, actions):
+        assert all(self.action_space.contains(a) for row in actions for a in row)
+        self.played.append(np.asarray(actions).mean(axis=(1, 2)))
+        return super().step(actions)
+
+    def episode_outcomes(self):
+        outcomes = super().episode_outcomes()
+        outcomes[:, 0] = np.mean(self.played, axis=0)
+        return outcomes
+
+
+class ChoicesEnv(EchoEnv):
+    @classmethod
+    def array_form(cls, config=None):
+        return ArrayChoices(config)
+
+
+@pytest.mark.parametrize("sampling", ["arrays", "episodes"])
+def test_several_discrete_choices_are_played_on_both_paths(sampling):
+    env_config = {"num_agents": 4, "episode_length": 20}
+    made = config(sampling, ChoicesEnv, env_config, num_particles=8, minibatch_size=64)
+    algorithm = made.build_algo()
+    found = algorithm.train()["calibration"]["outcomes"]["only.a"]["mean"]
+    algorithm.stop()
+    # A new policy is nearly uniform: (1 + 1.5) / 2, with 1,280 numbers drawn.
+    assert found == pytest.approx(1.25, abs=0.15)
 
 
 @pytest.mark.learning
