@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rllib_calsheq.envs.one_episode import OneEpisodeEnv
     from rllib_calsheq.results.evaluation import evaluate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "CALSHEQ",

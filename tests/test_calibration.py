@@ -161,3 +161,10 @@ def test_state_of_other_parameters_is_refused():
     state = calibration.state_dict() | {"parameters": ["s.x", "s.z"]}
     with pytest.raises(ValueError, match="parameters are not those of this run"):
         calibration.load_state_dict(state)
+
+
+def test_a_state_as_version_0_1_0_wrote_it_is_refused():
+    state = make().state_dict()
+    del state["format"]
+    with pytest.raises(ValueError, match=r"written by version 0\.1\.0 .*start the run again"):
+        make().load_state_dict(state)

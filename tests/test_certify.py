@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.certificates import work
 from rllib_calsheq.certificates.certify import certify, default_folder
 from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.jobs import certificate_jobs as work
 from rllib_calsheq.certificates.jobs.frozen_game import Bench
 from rllib_calsheq.certificates.jobs.store import PartStore
 from rllib_calsheq.certificates.report.pictures import draw_certificate

@@ -1,6 +1,7 @@
 """The commands: experiment files, and refusals in one paragraph."""
 
 import copy
+import pickle
 import tracemalloc
 
 import pytest
@@ -365,6 +366,49 @@ def test_half_a_checkpoint_is_refused(tmp_path, capsys):
     (tmp_path / "rllib_checkpoint.json").write_text("{}", encoding="utf-8")
     said = refusal(capsys, calsheq.main, ["evaluate", tmp_path])
     assert "is no whole checkpoint: it lacks class_and_ctor_args.pkl" in said
+
+
+def old_checkpoint(folder, **changes):
+    """A checkpoint whose calibration was written as version 0.1.0 did: without a format."""
+    (folder / "calibration").mkdir(parents=True)
+    state = {"parameters": [], "outcomes": [], "calibrator": {"stage": 3}, "recent": [], **changes}
+    (folder / "calibration" / "state.pkl").write_bytes(pickle.dumps(state))
+    (folder / "rllib_checkpoint.json").write_text("{}", encoding="utf-8")
+    # Its classes may be elsewhere by now: this cannot be loaded, and need not be.
+    (folder / "class_and_ctor_args.pkl").write_bytes(b"crllib_calsheq.nowhere\nConfig\n.")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(rllib.main, "evaluate"), (calsheq.main, "evaluate"), (calsheq.main, "certify")],
+)
+def test_a_checkpoint_of_version_0_1_0_is_refused_with_what_to_do(tmp_path, capsys, command, words):
+    said = refusal(capsys, command, [words, old_checkpoint(tmp_path / "checkpoint_000001")])
+    assert "was written by version 0.1.0 of rllib-calsheq" in said
+    assert "where rllib-calsheq==0.1.0 is installed, or start the run again" in said
+
+
+def test_a_checkpoint_of_a_later_version_is_refused(tmp_path, capsys):
+    said = refusal(capsys, calsheq.main, ["evaluate", old_checkpoint(tmp_path / "c", format=99)])
+    assert "by another version (format 99)" in said
+
+
+def test_a_checkpoint_of_classes_that_moved_is_refused(tmp_path, capsys):
+    folder = old_checkpoint(tmp_path / "c")
+    (folder / "calibration" / "state.pkl").write_bytes(b"crllib_calsheq.nowhere\nState\n.")
+    said = refusal(capsys, calsheq.main, ["evaluate", folder])
+    assert "was written by another version" in said
+
+
+def test_a_run_of_version_0_1_0_is_not_resumed(tmp_path, capsys):
+    run = tmp_path / "experiment"
+    old_checkpoint(run / "trial_00000" / "checkpoint_000001")
+    (run / "tuner.pkl").touch()
+    words = ["train", "-f", write(tmp_path, SPEC), "--storage-path", tmp_path, "--resume"]
+    said = refusal(capsys, rllib.main, words)
+    assert "was written by version 0.1.0" in said
+    assert "start the run again under another name" in said
 
 
 def test_a_run_that_is_there_already_is_not_written_over(tmp_path, capsys):

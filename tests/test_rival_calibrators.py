@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_calsheq.calibrators import CALIBRATORS, bayesian_config, make_calibrator
+from rllib_calsheq.calibrators import CALIBRATORS, make_calibrator
+from rllib_calsheq.calibrators.bayesian import config as bayesian_config
 from rllib_calsheq.calibrators.bayesian.trials import Trials
 from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.stages import Calibration

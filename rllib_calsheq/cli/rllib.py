@@ -135,6 +135,10 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
             f"there is a run at {folder} already: go on with it (--resume), or give another "
             "--name or --storage-path"
         )
+    if resumes and experiment.is_calsheq:
+        from rllib_calsheq.results.checkpoints import require_readable
+
+        require_readable(folder)
     if not ray.is_initialized():
         # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
         on_cluster = bool(os.environ.get("RAY_ADDRESS"))

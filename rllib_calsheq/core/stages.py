@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq import __version__
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.outcomes import OutcomeColumns, return_name
 from rllib_calsheq.core.particles import (
@@ -26,6 +27,8 @@ from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.timescales import LearningRate
 
+#: Form of `Calibration.state_dict`; version 0.1.0 wrote none into it.
+STATE_FORMAT = 2
 #: Stages in a row without any outcome after which the run stops.
 MAX_EMPTY_STAGES = 3
 #: The calibrated profile averages over at most this part of the stages so far, so that early in a
@@ -179,6 +182,7 @@ class Calibration:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on from here, the pending proposal included."""
         return {
+            "format": STATE_FORMAT,
             "parameters": list(self.space.names),
             "outcomes": list(self.columns.names),
             "calibrator": self.calibrator.state_dict(),
@@ -190,8 +194,10 @@ class Calibration:
         """Restores what `state_dict` gave.
 
         Raises:
-            ValueError: If the state belongs to other parameters, outcomes or particles.
+            ValueError: If the state is of another version, or belongs to other parameters,
+                outcomes or particles.
         """
+        require_format(state)
         for what, mine in (
             ("parameters", self.space.names),
             ("outcomes", self.columns.names),
@@ -201,6 +207,24 @@ class Calibration:
         self._recent.clear()
         self._recent.extend(np.array(p) for p in state["recent"])
         self._empty_stages = int(state["empty_stages"])
+
+
+def require_format(state: Any) -> None:
+    """Checks that a calibration's state was written by a version whose states this one reads.
+
+    Raises:
+        ValueError: If it was not; the message says what to do.
+    """
+    found = state.get("format", 1) if isinstance(state, Mapping) else None
+    if found == STATE_FORMAT:
+        return
+    writer = "version 0.1.0" if found == 1 else f"another version (format {found})"
+    package = "rllib-calsheq==0.1.0" if found == 1 else "that version of rllib-calsheq"
+    raise ValueError(
+        f"this checkpoint was written by {writer} of rllib-calsheq, and {__version__} cannot read "
+        f"it: evaluate it or go on with it where {package} is installed, or start the run again "
+        "under another name"
+    )
 
 
 def _require_same(what: str, saved: Sequence[str], mine: Sequence[str]) -> None:

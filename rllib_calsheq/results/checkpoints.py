@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+
+from rllib_calsheq.core.stages import require_format
 
 #: Files that mark a trial's folder and a checkpoint's.
 TRIAL_FILE = "result.json"
 CHECKPOINT_FILE = "rllib_checkpoint.json"
+CALIBRATION_STATE = Path("calibration") / "state.pkl"
 CHECKPOINT_METADATA = ("metadata.json", CHECKPOINT_FILE)
 
 
@@ -67,6 +72,34 @@ def find_checkpoints(path: str | Path) -> list[Path]:
             "(checkpoint_config.checkpoint_frequency in the experiment's file)"
         )
     return checkpoints
+
+
+def read_calibration_state(checkpoint: Path) -> dict[str, Any]:
+    """The state of a checkpoint's calibration, as `Calibration.load_state_dict` takes it.
+
+    Raises:
+        ValueError: If another version wrote it; the message says what to do.
+    """
+    try:
+        with open(checkpoint / CALIBRATION_STATE, "rb") as file:
+            state = pickle.load(file)
+    except (ImportError, AttributeError):
+        # It holds objects of classes that are elsewhere by now.
+        state = None
+    require_format(state)
+    return state  # type: ignore[no-any-return]
+
+
+def require_readable(run: Path) -> None:
+    """Checks that the last checkpoints of a run's trials can be gone on with.
+
+    Raises:
+        ValueError: If another version wrote one; the message says what to do.
+    """
+    for trial in sorted(p for p in run.iterdir() if p.is_dir()):
+        whole = [p for p in sorted(trial.glob("checkpoint_*")) if (p / CALIBRATION_STATE).is_file()]
+        if whole:
+            read_calibration_state(whole[-1])
 
 
 def read_history(trial: Path) -> pd.DataFrame:

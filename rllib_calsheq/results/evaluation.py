@@ -20,9 +20,9 @@ from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_re
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
+from rllib_calsheq.results.checkpoints import CALIBRATION_STATE, read_calibration_state
 
 MODULE_PATH = Path("learner_group") / "learner" / "rl_module"
-CALIBRATION_STATE = Path("calibration") / "state.pkl"
 DEFAULT_EPISODES = 512
 
 
@@ -69,12 +69,7 @@ def _median(values: npt.NDArray[np.floating]) -> float:
 
 def finished_stages(checkpoint: Path) -> int:
     """Stages that a CALSHEQ checkpoint's run had finished."""
-    return int(_calibration_state(checkpoint)["calibrator"]["stage"]) - 1
-
-
-def _calibration_state(checkpoint: Path) -> Any:
-    with open(checkpoint / CALIBRATION_STATE, "rb") as file:
-        return pickle.load(file)
+    return int(read_calibration_state(checkpoint)["calibrator"]["stage"]) - 1
 
 
 class FrozenRun:
@@ -90,28 +85,35 @@ class FrozenRun:
     def __init__(self, checkpoint: str | Path) -> None:
         self.path = Path(checkpoint)
         arguments = self.path / "class_and_ctor_args.pkl"
-        if not arguments.is_file():
-            raise ValueError(
-                f"{self.path} is no whole checkpoint: it lacks {arguments.name}. Give another of "
-                "the run's checkpoint_* folders, or the run's folder"
-            )
+        if (self.path / CALIBRATION_STATE).is_file():
+            # First, since what else is in a checkpoint of another version may not even load.
+            read_calibration_state(self.path)
+        self._require_whole(arguments)
         with open(arguments, "rb") as file:
             saved = pickle.load(file)
         state = saved["ctor_args_and_kwargs"][0][0]
         if not issubclass(state.get("class", object), CALSHEQConfig):
             raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
+        self._require_whole(self.path / CALIBRATION_STATE)
         self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
         # Nothing is trained here, and the machine may be another one.
         self.config.num_env_runners = self.config.num_learners = 0
         self.config.num_gpus_per_learner = self.config.num_gpus_per_env_runner = 0
         self.config.validate()
         self.calibration: Calibration = self.config.build_calibration()
-        self.calibration.load_state_dict(_calibration_state(self.path))
+        self.calibration.load_state_dict(read_calibration_state(self.path))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
         self._runner.module[SHARED_POLICY].restore_from_path(
             self.path / MODULE_PATH / SHARED_POLICY
         )
+
+    def _require_whole(self, file: Path) -> None:
+        if not file.is_file():
+            raise ValueError(
+                f"{self.path} is no whole checkpoint: it lacks {file.relative_to(self.path)}. "
+                "Give another of the run's checkpoint_* folders, or the run's folder"
+            )
 
     def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
         """Outcome vectors (episodes, N + G) at a profile (d,) in natural units."""
