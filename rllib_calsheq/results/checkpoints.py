@@ -87,7 +87,7 @@ def read_calibration_state(checkpoint: Path) -> dict[str, Any]:
         # It holds objects of classes that are elsewhere by now.
         state = None
     require_format(state)
-    return state  # type: ignore[no-any-return]
+    return state
 
 
 def require_readable(run: Path) -> None:
