@@ -7,6 +7,7 @@ package loads neither Ray nor Torch.
 from typing import TYPE_CHECKING
 
 from rllib_calsheq.core.lazy import lazy_names
+from rllib_calsheq.core.version import __version__
 
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.calsheq import CALSHEQ
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rllib_calsheq.envs.one_episode import OneEpisodeEnv
     from rllib_calsheq.results.evaluation import evaluate
 
-__version__ = "0.2.0.dev0"
 
 __all__ = [
     "CALSHEQ",
@@ -38,6 +38,7 @@ __all__ = [
     "Target",
     "TargetFile",
     "TargetSet",
+    "__version__",
     "certify",
     "check_environment",
     "evaluate",

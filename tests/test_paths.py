@@ -11,7 +11,7 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
-from rllib_calsheq.algorithm.config import map_to_shared_policy
+from rllib_calsheq.algorithm.stated_config import map_to_shared_policy
 from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq import __version__
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.outcomes import OutcomeColumns, return_name
 from rllib_calsheq.core.particles import (
@@ -26,6 +25,7 @@ from rllib_calsheq.core.particles import (
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.timescales import LearningRate
+from rllib_calsheq.core.version import __version__
 
 #: Form of `Calibration.state_dict`; version 0.1.0 wrote none into it.
 STATE_FORMAT = 2

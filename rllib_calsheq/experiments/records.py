@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq import __version__
 from rllib_calsheq.calibrators import calibrator_config
+from rllib_calsheq.core.version import __version__
 
 #: Packages whose source is hashed: in a checkout the last two are no folders of the first.
 PACKAGES = ("rllib_calsheq", "rllib_calsheq.envs", "rllib_calsheq.callbacks")

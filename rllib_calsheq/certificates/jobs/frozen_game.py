@@ -13,7 +13,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rllib_calsheq import __version__
 from rllib_calsheq.algorithm import SHARED_POLICY
 from rllib_calsheq.certificates.config import CertificateSettings
 from rllib_calsheq.certificates.search.deviations import (
@@ -39,6 +38,7 @@ from rllib_calsheq.core.configuration import merge, require
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.version import __version__
 from rllib_calsheq.results.evaluation import MODULE_PATH, FrozenRun
 
 #: Stands for a supertype's name where a random agent deviates.

@@ -1,0 +1,102 @@
+"""Which module may know which, what an import costs, and the public names."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rllib_calsheq
+import rllib_calsheq.envs
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Seconds that the numerics may take to import, and the best of how many tries counts.
+MAX_IMPORT_SECONDS, TRIES = 0.5, 5
+LIGHT = ("rllib_calsheq", "rllib_calsheq.core", "rllib_calsheq.envs.market.array")
+CORE_MODULES = sorted(
+    f"rllib_calsheq.core.{path.stem}"
+    for path in (ROOT / "rllib_calsheq" / "core").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+def run(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def check_layers(*arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "check_layers.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_arrows_point_one_way_and_there_are_no_circles():
+    done = check_layers()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_arrow_that_points_up_is_found(tmp_path):
+    contracts = (ROOT / ".importlinter").read_text(encoding="utf-8")
+    turned = contracts.replace("    cli\n    experiments\n", "    experiments\n    cli\n")
+    assert turned != contracts
+    (tmp_path / "contracts").write_text(turned, encoding="utf-8")
+    done = check_layers(str(tmp_path / "contracts"))
+    assert done.returncode == 1
+    assert "cli is not allowed to import" in done.stdout.replace("rllib_calsheq.", "")
+
+
+@pytest.mark.parametrize("module", [*LIGHT, *CORE_MODULES])
+def test_numerics_load_neither_ray_nor_torch(module):
+    code = (
+        "import sys, importlib; importlib.import_module(sys.argv[1]); "
+        "print([m for m in ('ray', 'torch') if m in sys.modules])"
+    )
+    done = run(code, module)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("modules", [CORE_MODULES, ["rllib_calsheq.envs.market.array"]])
+def test_numerics_are_imported_quickly(modules):
+    # Measured inside: how long the interpreter takes to start is not the package's doing. The best
+    # of several tries, since another process may hold the machine.
+    code = (
+        "import sys, time; start = time.perf_counter(); import importlib\n"
+        "for module in sys.argv[1:]: importlib.import_module(module)\n"
+        "print(time.perf_counter() - start)"
+    )
+    seconds = [float(run(code, *modules).stdout) for _ in range(TRIES)]
+    assert min(seconds) < MAX_IMPORT_SECONDS, seconds
+
+
+@pytest.mark.parametrize("package", ["rllib_calsheq", "rllib_calsheq.envs"])
+def test_every_public_name_is_there(package):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        found = getattr(module, name)
+        assert name == "__version__" or found.__name__ == name
+        assert name in dir(module)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'calibrate_everything'"):
+        rllib_calsheq.calibrate_everything  # noqa: B018
+
+
+@pytest.mark.parametrize("folder", ["envs", "callbacks"])
+def test_a_folder_is_not_imported_under_its_bare_name(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {folder}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert "rllib_calsheq" in done.stderr
+    assert done.returncode == 1
