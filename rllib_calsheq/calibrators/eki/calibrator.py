@@ -20,6 +20,7 @@ from rllib_calsheq.core.targets import TargetSet, pool
 MARGIN = 0.01
 #: The noise of a mean miss is taken to be at least this, in scales.
 LEAST_NOISE = 0.03
+MODEL_ERROR = 0.5
 #: Factor by which the damping of a step grows until the step is short enough.
 DAMPING_FACTOR = 2.0
 #: The recommended profile averages over at most so many of the last centres, and at most this
@@ -114,7 +115,8 @@ class EKICalibrator(Calibrator):
         """Move (d,) of the centre, and the damping that kept it short."""
         variance = np.maximum(self._squares / np.maximum(self._squares_weight, 1), LEAST_NOISE**2)
         # Precision of each target's mean miss, in episodes' worth of residual noise.
-        episodes = np.minimum(self._level_weight, variance / LEAST_NOISE**2)
+        floor = max(LEAST_NOISE, MODEL_ERROR * float(np.sqrt(np.mean(self._level**2))))
+        episodes = np.minimum(self._level_weight, variance / floor**2)
         precision = episodes / variance
         slopes = self._slopes.coefficients
         gradient = slopes @ (precision * self._level)

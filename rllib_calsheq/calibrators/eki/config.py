@@ -25,11 +25,11 @@ class EKIConfig:
         ridge: Ridge penalty on the slopes, in episodes at one logit from the centre.
     """
 
-    prior_std: float = 2.0
-    initial_spread: float = 1.0
+    prior_std: float = 1.5
+    initial_spread: float = 1.8
     min_spread: float = 0.2
-    shrink_stages: float = 25.0
-    max_step: float = 1.0
+    shrink_stages: float = 20.0
+    max_step: float = 0.7
     slope_memory: float = 8.0
     level_memory: float = 4.0
     ridge: float = 2.0
