@@ -31,7 +31,7 @@ class EKIConfig:
     shrink_stages: float = 20.0
     max_step: float = 0.7
     slope_memory: float = 8.0
-    level_memory: float = 4.0
+    level_memory: float = 2.0
     ridge: float = 2.0
 
     def __post_init__(self) -> None:
