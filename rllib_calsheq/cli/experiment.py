@@ -32,7 +32,7 @@ QUICK: dict[str, Any] = {
     "final_episodes": 128,
 }
 
-DEFAULT_CALIBRATORS = "ppo,bo,bo_tr,cma,random"
+DEFAULT_CALIBRATORS = "ppo,bo,bo_tr,cma,eki,random"
 
 
 def add_experiment_command(commands: Any) -> None:

@@ -20,11 +20,12 @@ COLOURS = {
     "bo": "#d55e00",
     "bo_tr": "#e69f00",
     "cma": "#009e73",
+    "eki": "#56b4e9",
     "random": "#cc79a7",
     "fixed": "#555555",
 }
 #: For all others, first with solid lines and then, when the colours are used up, with dotted ones.
-OTHER_COLOURS = ("#56b4e9", "#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f")
+OTHER_COLOURS = ("#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f")
 Style = Literal["-", ":", "-."]
 OTHER_STYLES: tuple[Style, ...] = ("-", ":", "-.")
 LABELS = {
@@ -32,6 +33,7 @@ LABELS = {
     "bo": "Bayesian optimisation (bo)",
     "bo_tr": "trust-region BO (bo_tr)",
     "cma": "CMA-ES (cma)",
+    "eki": "ensemble Kalman inversion (eki)",
     "random": "random search (random)",
     "fixed": "no calibration (fixed)",
 }

@@ -8,7 +8,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 #: Calibrators in the order of tables and legends; others come after them, by name.
-ORDER = ("ppo", "bo", "bo_tr", "cma", "random", "fixed")
+ORDER = ("ppo", "bo", "bo_tr", "cma", "eki", "random", "fixed")
 #: Columns of the table: heading, column of `final.csv`, digits.
 COLUMNS = (
     ("recovered fraction", "recovered_fraction", 3),

@@ -1,4 +1,21 @@
-"""Ensemble Kalman inversion: slopes from the particles, a Kalman step, never far from the prior."""
+"""Ensemble Kalman inversion: slopes from the particles, a Kalman step towards all targets.
+
+The iterated ensemble Kalman filter (Gu and Oliver, 2007) in a form that forgets. With z the
+logits of the profile, z_0 those of Λ_0 and y(z) the signed mean misses in scales, it looks for
+
+    min_z  y(z)ᵀ Γ⁻¹ y(z) + |z − z_0|² / σ²,
+
+Γ being the noise of the mean misses and N(z_0, σ²) the prior. Slopes G of y come from a linear
+regression over the particles; one Kalman (Gauss-Newton) step a stage moves their centre. Where G
+is 0, the prior alone speaks: what no target tells stays at Λ_0 and does not drift to the box.
+
+Agents learn meanwhile, and outcomes drift. So slopes come from differences within each stage,
+which no drift of the level bends, and both slopes and levels forget. That is why the smoothers of
+the package iterative-ensemble-smoother do not fit: they assimilate one batch, once, in a schedule
+of inflations fixed beforehand, with known noise and a gain of the current ensemble alone, and have
+neither missing outcomes nor a state to save (nor would its GPL suit this licence). What is left to
+borrow would be one linear solve.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +29,21 @@ from scipy.special import expit, logit
 from rllib_calsheq.calibrators.eki.config import EKIConfig
 from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge
 from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.configuration import require
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 
+#: Two mirrored particles are the fewest that show a slope.
+MIN_PARTICLES = 2
 #: A Λ_0 at a bound is taken to be this far inside, so that its logit is finite.
 MARGIN = 0.01
 #: The noise of a mean miss is taken to be at least this, in scales.
 LEAST_NOISE = 0.03
+#: While targets are far, it is at least this times their root mean square miss: a linear model
+#: errs by as much, and a step that trusted it would drive parameters to where nothing has slopes.
 MODEL_ERROR = 0.5
-#: Factor by which the damping of a step grows until the step is short enough.
+#: Factor by which a step's damping grows until the step is short enough (Levenberg, Marquardt).
 DAMPING_FACTOR = 2.0
 #: The recommended profile averages over at most so many of the last centres, and at most this
 #: part of all stages.
@@ -30,7 +52,23 @@ LARGEST_WINDOW = 0.25
 
 
 class EKICalibrator(Calibrator):
-    """Ensemble Kalman inversion with forgetting: a centre, and particles drawn around it."""
+    """Ensemble Kalman inversion with forgetting: a centre, and particles drawn around it.
+
+    The particles of a stage are drawn anew, in mirrored pairs, so that curvature does not bend
+    the slopes. They start wide, since percentiles have plateaus with no slope on them, and their
+    spread shrinks to a floor that goes on measuring. An outcome that did not happen is taken to
+    be as predicted: it teaches nothing.
+
+    Args:
+        start: Initial profile Λ_0 in the unit cube, shape (d,): the mean of the prior.
+        num_particles: B, the size of the ensemble; at least 2.
+        targets: The targets; a target's weight is worth as many episodes.
+        seed: Seed of all its random numbers.
+        config: Its fields.
+
+    Raises:
+        ValueError: If there are too few particles.
+    """
 
     def __init__(
         self,
@@ -41,6 +79,12 @@ class EKICalibrator(Calibrator):
         config: EKIConfig | None = None,
     ) -> None:
         super().__init__(start, num_particles, targets, seed)
+        require(
+            num_particles >= MIN_PARTICLES,
+            "num_particles of calibrator 'eki'",
+            num_particles,
+            f"integers from {MIN_PARTICLES}, since slopes need a pair",
+        )
         self.config = config or EKIConfig()
         K = len(targets)
         self._prior: FloatArray = logit(np.clip(self.profiles[0], MARGIN, 1 - MARGIN))
@@ -48,21 +92,26 @@ class EKICalibrator(Calibrator):
         self._centre = self._prior.copy()
         #: Coordinates of the particles (B, d).
         self._coordinates: FloatArray = np.tile(self._prior, (num_particles, 1))
-        self._slopes = RecursiveRidge(
-            self.dim, K, float(np.exp(-1 / self.config.slope_memory)), self.config.ridge
-        )
-        #: Mean misses at the centre (K,), and the weights of the episodes behind them.
+        self._slope_decay = float(np.exp(-1 / self.config.slope_memory))
+        self._level_decay = float(np.exp(-1 / self.config.level_memory))
+        self._slopes = RecursiveRidge(self.dim, K, self._slope_decay, self.config.ridge)
+        #: Mean misses at the centre (K,), and how many episodes each rests on.
         self._level = np.zeros(K)
         self._level_weight = np.zeros(K)
-        #: Sums and weights of the squared residuals (K,).
+        #: Sums of the squared residuals (K,), and how many episodes each rests on.
         self._squares = np.zeros(K)
         self._squares_weight = np.zeros(K)
+        #: The last centres, shape (at most MAX_WINDOW, d).
         self._recent: FloatArray = np.zeros((0, self.dim))
 
     @property
     def spread(self) -> float:
-        c = self.config
-        return max(c.min_spread, c.initial_spread * float(np.exp(-self.stage / c.shrink_stages)))
+        """Standard deviation of the particles around their centre at this stage, in logits."""
+        config = self.config
+        shrunk = config.initial_spread * float(np.exp(-self.stage / config.shrink_stages))
+        return max(config.min_spread, shrunk)
+
+    # --- the two halves of a stage ----------------------------------------------------
 
     def _propose(self) -> FloatArray:
         rng = self.rng(stream=Stream.PROPOSAL)
@@ -90,52 +139,74 @@ class EKICalibrator(Calibrator):
         }
 
     def _observe(self, offsets: FloatArray, misses: FloatArray) -> None:
+        """Learns slopes, levels and noise from one stage.
+
+        Args:
+            offsets: Particles' coordinates less the centre's, shape (M, d).
+            misses: Their signed misses in scales, shape (M, K), NaN where one did not happen.
+        """
         happened = np.isfinite(misses)
         count = happened.sum(axis=0)
         predicted = offsets @ self._slopes.coefficients
-        found = pool(np.where(happened, misses - predicted, np.nan))
-        level = np.where(count > 0, found, self._level)
-        filled = np.where(happened, misses, level + predicted)
+        filled = np.where(happened, misses, self._found(misses - predicted) + predicted)
         centred = offsets - offsets.mean(axis=0)
         labels = filled - filled.mean(axis=0)
         self._slopes.update(centred, labels)
-        residuals = np.where(happened, labels - centred @ self._slopes.coefficients, 0.0)
 
-        predicted = offsets @ self._slopes.coefficients
-        found = pool(np.where(happened, misses - predicted, np.nan))
-        decay = float(np.exp(-1 / self.config.level_memory))
-        self._level_weight = decay * self._level_weight + count
-        gain = count / np.maximum(self._level_weight, 1)
-        self._level = self._level + gain * np.where(count > 0, found - self._level, 0.0)
-        decay = float(np.exp(-1 / self.config.slope_memory))
-        self._squares = decay * self._squares + np.square(residuals).sum(axis=0)
-        self._squares_weight = decay * self._squares_weight + count
+        residuals = labels - centred @ self._slopes.coefficients
+        self._squares *= self._slope_decay
+        self._squares += np.where(happened, np.square(residuals), 0.0).sum(axis=0)
+        self._squares_weight = self._slope_decay * self._squares_weight + count
+
+        found = self._found(misses - offsets @ self._slopes.coefficients)
+        self._level_weight = self._level_decay * self._level_weight + count
+        gain = count / np.maximum(self._level_weight, 1.0)
+        self._level = self._level + gain * (found - self._level)
+
+    def _found(self, levels: FloatArray) -> FloatArray:
+        """Mean (K,) of this stage's levels (M, K), or the last one where none happened."""
+        mean = pool(levels)
+        return np.where(np.isnan(mean), self._level, mean)
+
+    # --- the step ---------------------------------------------------------------------
 
     def _step(self) -> tuple[FloatArray, float]:
-        """Move (d,) of the centre, and the damping that kept it short."""
-        variance = np.maximum(self._squares / np.maximum(self._squares_weight, 1), LEAST_NOISE**2)
-        # Precision of each target's mean miss, in episodes' worth of residual noise.
-        floor = max(LEAST_NOISE, MODEL_ERROR * float(np.sqrt(np.mean(self._level**2))))
-        episodes = np.minimum(self._level_weight, variance / floor**2)
-        precision = episodes / variance
-        slopes = self._slopes.coefficients
-        gradient = slopes @ (precision * self._level)
-        prior = np.eye(self.dim) / self.config.prior_std**2
-        gradient = gradient + prior @ (self._centre - self._prior)
-        doubt = episodes.sum() * np.linalg.inv(
-            self._slopes.grams[0] + self.config.ridge * np.eye(self.dim)
-        )
-        curvature = (slopes * precision) @ slopes.T + prior + doubt
-        values, vectors = np.linalg.eigh(curvature)
+        """The centre's move, shape (d,) in logits, and the damping that kept it short.
+
+        It minimises the expected objective: slopes are uncertain by the covariance of their
+        regression, which charges for a move along directions that only noise gives a slope.
+        """
+        targets, slopes = self.targets, self._slopes.coefficients
+        variance = self._squares / np.maximum(self._squares_weight, 1.0)
+        variance = np.maximum(variance, LEAST_NOISE**2)
+        error = max(LEAST_NOISE, MODEL_ERROR * float(np.sqrt(np.mean(np.square(self._level)))))
+        # How many episodes of that variance the knowledge of each mean miss is worth.
+        worth = np.minimum(self._level_weight, variance / error**2)
+        worth = worth * targets.weights * len(targets)
+        precision = worth / variance
+        prior = 1.0 / self.config.prior_std**2
+
+        gradient = slopes @ (precision * self._level) + prior * (self._centre - self._prior)
+        one = np.eye(self.dim)
+        doubt = worth.sum() * np.linalg.inv(self._slopes.grams[0] + self.config.ridge * one)
+        values, vectors = np.linalg.eigh((slopes * precision) @ slopes.T + doubt + prior * one)
         along = vectors.T @ gradient
         damping = 0.0
         while True:
             step = -vectors @ (along / (values + damping))
             if np.abs(step).max() <= self.config.max_step * self.spread:
                 return np.asarray(step), damping
-            damping = max(values[0], DAMPING_FACTOR * damping)
+            damping = max(prior, DAMPING_FACTOR * damping)
+
+    # --- what was found ---------------------------------------------------------------
 
     def estimate(self) -> FloatArray | None:
+        """Mean of the last centres, unit cube, shape (d,); None before the first `tell`.
+
+        Ten of them, or a quarter of all stages if that is less: the centre moves early on, and a
+        longer mean would still hold where it came from. Not the particles' mean in the cube,
+        which lies nearer to the middle than their centre does.
+        """
         window = int(self.stage * LARGEST_WINDOW)
         if not len(self._recent):
             return None
