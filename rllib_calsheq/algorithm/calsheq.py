@@ -102,3 +102,6 @@ class CALSHEQ(PPO):
         """Restores a checkpoint and pushes the supertypes again."""
         super().restore_from_path(path, *args, **kwargs)
         begin_stage(self)
+
+
+CALSHEQConfig.algorithm = CALSHEQ

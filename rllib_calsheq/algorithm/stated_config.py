@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-from ray.tune.registry import get_trainable_cls
 
 from rllib_calsheq.algorithm.networks import network_fields
 from rllib_calsheq.algorithm.problem import (
@@ -21,9 +20,6 @@ from rllib_calsheq.core.configuration import from_mapping, merge
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.core.timescales import LearningRate
 from rllib_calsheq.data.target_files import TargetFile
-
-#: Name under which Tune knows the algorithm.
-ALGORITHM = "CALSHEQ"
 
 
 def map_to_shared_policy(agent_id: Any, episode: Any = None, **kwargs: Any) -> str:
@@ -60,12 +56,15 @@ class StatedConfig(PPOConfig):
             says what is in the way where it cannot.
     """
 
+    #: The class that it configures, which says so itself: it knows this module and not the reverse.
+    algorithm: ClassVar[type | None] = None
+
     # RLlib's own fields, whose types it does not state.
     env: Any
     callbacks_class: Any
 
     def __init__(self, algo_class: Any = None) -> None:
-        super().__init__(algo_class=algo_class or get_trainable_cls(ALGORITHM))
+        super().__init__(algo_class=algo_class or self.algorithm)
         self.targets: Any = None
         self.calibrator: Mapping[str, Any] = {"name": DEFAULT_CALIBRATOR}
         self.num_particles = 64
