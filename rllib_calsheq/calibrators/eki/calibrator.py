@@ -45,6 +45,10 @@ LEAST_NOISE = 0.03
 MODEL_ERROR = 0.5
 #: Factor by which a step's damping grows until the step is short enough (Levenberg, Marquardt).
 DAMPING_FACTOR = 2.0
+#: Once all mean misses are within so many scales, the particles have found the way, and their
+#: spread, which bends what they show of their centre, shrinks so many times as fast.
+NEAR = 0.5
+HASTE = 3.0
 #: The recommended profile averages over at most so many of the last centres, and at most this
 #: part of all stages.
 MAX_WINDOW = 10
@@ -101,6 +105,8 @@ class EKICalibrator(Calibrator):
         #: Sums of the squared residuals (K,), and how many episodes each rests on.
         self._squares = np.zeros(K)
         self._squares_weight = np.zeros(K)
+        #: Stages of shrinking so far; a stage counts as several once the targets are near.
+        self._shrinking = np.zeros(())
         #: The last centres, shape (at most MAX_WINDOW, d).
         self._recent: FloatArray = np.zeros((0, self.dim))
 
@@ -108,7 +114,7 @@ class EKICalibrator(Calibrator):
     def spread(self) -> float:
         """Standard deviation of the particles around their centre at this stage, in logits."""
         config = self.config
-        shrunk = config.initial_spread * float(np.exp(-self.stage / config.shrink_stages))
+        shrunk = config.initial_spread * float(np.exp(-self._shrinking / config.shrink_stages))
         return max(config.min_spread, shrunk)
 
     # --- the two halves of a stage ----------------------------------------------------
@@ -127,16 +133,19 @@ class EKICalibrator(Calibrator):
         misses = (outcomes[:, targets.index] - targets.values) / targets.scales
         offsets = self._coordinates[particles] - self._centre
         self._observe(offsets, misses)
+        near = bool((np.abs(self._level) <= NEAR).all())
         step, damping = self._step()
         self._centre = self._centre + step
         self._level = self._level + step @ self._slopes.coefficients
         self._recent = np.concatenate([self._recent, self._centre[None]])[-MAX_WINDOW:]
-        return {
+        numbers = {
             "spread": self.spread,
             "worst_miss": float(np.abs(self._level).max()),
             "step": float(np.abs(step).max()),
             "damping": damping,
         }
+        self._shrinking = self._shrinking + (HASTE if near else 1.0)
+        return numbers
 
     def _observe(self, offsets: FloatArray, misses: FloatArray) -> None:
         """Learns slopes, levels and noise from one stage.
@@ -222,6 +231,7 @@ class EKICalibrator(Calibrator):
         "level_weight",
         "squares",
         "squares_weight",
+        "shrinking",
         "recent",
     )
 
