@@ -88,8 +88,26 @@ def test_particles_are_mirrored_about_their_centre_and_shrink_to_the_floor():
         np.testing.assert_allclose(coordinates.mean(axis=0), before, atol=1e-9)
         spreads.append(coordinates.std(axis=0).mean())
         play(calibrator, 1)
-    assert spreads[0] == pytest.approx(1.8 * np.exp(-1 / 5), rel=0.1)
+    assert spreads[0] == pytest.approx(1.8, rel=0.1)
     np.testing.assert_allclose(spreads[-5:], 0.3, rtol=0.1)
+
+
+def test_the_spread_shrinks_three_times_as_fast_once_all_targets_are_near():
+    near, far = (
+        make(parameter_targets(np.full(4, 0.5), 1.0)),
+        make(parameter_targets(np.ones(4), 0.01)),
+    )
+    for calibrator in (near, far):
+        play(calibrator, 10)
+        calibrator.ask()
+    assert far.spread == pytest.approx(1.8 * np.exp(-10 / 20))
+    assert near.spread == pytest.approx(1.8 * np.exp(-30 / 20))
+
+
+def test_an_outcome_that_has_not_happened_yet_is_not_near():
+    calibrator = make(parameter_targets(np.full(4, 0.5), 1.0))
+    play(calibrator, 10, lambda profiles, stage: np.full_like(profiles, np.nan))
+    assert calibrator.spread == pytest.approx(1.8 * np.exp(-10 / 20))
 
 
 def test_no_step_is_longer_than_allowed_however_far_the_targets_are():

@@ -105,7 +105,7 @@ class EKICalibrator(Calibrator):
         #: Sums of the squared residuals (K,), and how many episodes each rests on.
         self._squares = np.zeros(K)
         self._squares_weight = np.zeros(K)
-        #: Stages of shrinking so far; a stage counts as several once the targets are near.
+        #: How often the spread has shrunk so far, in `shrink_stages`' stages.
         self._shrinking = np.zeros(())
         #: The last centres, shape (at most MAX_WINDOW, d).
         self._recent: FloatArray = np.zeros((0, self.dim))
@@ -131,9 +131,10 @@ class EKICalibrator(Calibrator):
     ) -> dict[str, float]:
         targets = self.targets
         misses = (outcomes[:, targets.index] - targets.values) / targets.scales
+        misses = np.where(np.isfinite(misses), misses, np.nan)
         offsets = self._coordinates[particles] - self._centre
         self._observe(offsets, misses)
-        near = bool((np.abs(self._level) <= NEAR).all())
+        near = bool(((np.abs(self._level) <= NEAR) & (self._level_weight > 0)).all())
         step, damping = self._step()
         self._centre = self._centre + step
         self._level = self._level + step @ self._slopes.coefficients
@@ -154,7 +155,7 @@ class EKICalibrator(Calibrator):
             offsets: Particles' coordinates less the centre's, shape (M, d).
             misses: Their signed misses in scales, shape (M, K), NaN where one did not happen.
         """
-        happened = np.isfinite(misses)
+        happened = ~np.isnan(misses)
         count = happened.sum(axis=0)
         predicted = offsets @ self._slopes.coefficients
         filled = np.where(happened, misses, self._found(misses - predicted) + predicted)

@@ -18,7 +18,8 @@ class EKIConfig:
             profile may go for a target's sake. What no target speaks of stays at Λ_0.
         initial_spread: Standard deviation of the particles around their centre at the start.
         min_spread: The standard deviation that it shrinks to.
-        shrink_stages: Stages in which the spread falls to 1/e, until `min_spread`.
+        shrink_stages: Stages in which the spread falls to 1/e, until `min_spread`; a third of
+            them once all targets are near.
         max_step: Largest move of the centre in one coordinate and stage, in spreads.
         slope_memory: Stages after which a stage's weight in the slopes has fallen to 1/e.
         level_memory: The same for the outcomes at the centre.
