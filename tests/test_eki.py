@@ -24,17 +24,16 @@ def make(targets=None, start=(0.5,) * 4, particles=PARTICLES, seed=0, **fields):
     )
 
 
-def play(calibrator, stages, outcomes_of=lambda profiles, stage: profiles, noise=0.0):
-    """Runs stages of a known environment; returns what the last `tell` logged."""
-    numbers = {}
+def play(calibrator, stages, outcomes_of=lambda profiles, stage: profiles, noise=0.0, present=None):
+    """Runs stages of a known environment; ``present`` are the particles that report."""
+    present = np.arange(calibrator.num_particles) if present is None else present
     for _ in range(stages):
         profiles = calibrator.ask()
         stage = calibrator.stage
         outcomes = np.array(outcomes_of(profiles, stage))
         outcomes += noise * np.random.default_rng([7, stage]).standard_normal(outcomes.shape)
         rewards = calibrator.targets.reward(outcomes)
-        numbers = calibrator.tell(np.arange(len(profiles)), rewards, outcomes, stage)
-    return numbers
+        calibrator.tell(present, rewards[present], outcomes[present], stage)
 
 
 def centre(calibrator):
@@ -65,11 +64,22 @@ def test_of_two_parameters_that_only_their_sum_is_told_of_both_move_alike():
 
 
 def test_a_drift_of_all_levels_leaves_the_slopes_as_they_are():
-    """Outcomes are linear in the logits, and rise by a scale in each stage."""
+    """Outcomes are linear in the logits, and rise by a scale in each stage.
+
+    A third of the particles is missing, so that the others do not balance.
+    """
     slopes = np.array([[0.5, -0.2], [0.1, 0.3], [0.0, 0.4]])
     calibrator = make(parameter_targets(np.zeros(2), scale=1.0), start=(0.5,) * 3, ridge=1e-6)
-    play(calibrator, 10, lambda profiles, stage: logit(profiles) @ slopes + stage)
+    present = np.arange(PARTICLES * 2 // 3)
+    play(calibrator, 10, lambda profiles, stage: logit(profiles) @ slopes + stage, present=present)
     np.testing.assert_allclose(calibrator._slopes.coefficients, slopes, atol=1e-6)
+
+
+def test_the_noise_is_that_of_the_residuals_however_far_the_targets_are():
+    calibrator = make(parameter_targets(np.full(4, 5.0), scale=1.0))
+    play(calibrator, 30, lambda profiles, stage: 0.1 * logit(profiles), noise=0.4)
+    found = calibrator._squares / calibrator._squares_weight
+    np.testing.assert_allclose(found, 0.4**2, rtol=0.2)
 
 
 def test_it_follows_outcomes_that_drift():
@@ -111,12 +121,12 @@ def test_an_outcome_that_has_not_happened_yet_is_not_near():
 
 
 def test_no_step_is_longer_than_allowed_however_far_the_targets_are():
-    calibrator = make(parameter_targets(np.full(4, 100.0), scale=0.01), max_step=0.3)
+    calibrator = make(parameter_targets(np.full(4, 0.98), SCALE), max_step=0.05)
     for _ in range(10):
         before = centre(calibrator)
         play(calibrator, 1)
         moved = np.abs(centre(calibrator) - before).max()
-        assert 0 < moved <= 0.3 * calibrator.spread * (1 + 1e-9)
+        assert 0 < moved <= 0.05 * calibrator.spread * (1 + 1e-9)
     assert ((calibrator.estimate() > 0) & (calibrator.estimate() < 1)).all()
 
 
