@@ -123,10 +123,10 @@ def test_an_outcome_that_has_not_happened_yet_is_not_near():
 def test_no_step_is_longer_than_allowed_however_far_the_targets_are():
     calibrator = make(parameter_targets(np.full(4, 0.98), SCALE), max_step=0.05)
     for _ in range(10):
-        before = centre(calibrator)
+        before, limit = centre(calibrator), 0.05 * calibrator.spread
         play(calibrator, 1)
         moved = np.abs(centre(calibrator) - before).max()
-        assert 0 < moved <= 0.05 * calibrator.spread * (1 + 1e-9)
+        assert 0 < moved <= limit * (1 + 1e-9)
     assert ((calibrator.estimate() > 0) & (calibrator.estimate() < 1)).all()
 
 
