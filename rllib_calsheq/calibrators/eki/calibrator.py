@@ -1,7 +1,7 @@
 """Ensemble Kalman inversion: slopes from the particles, a Kalman step towards all targets.
 
-The iterated ensemble Kalman filter (Gu and Oliver, 2007) in a form that forgets. With z the
-logits of the profile, z_0 those of Λ_0 and y(z) the signed mean misses in scales, it looks for
+Ensemble inversion (Iglesias, Law and Stuart, 2013) with a prior, iterated as in the ensemble
+Kalman filter of Gu and Oliver (2007), in a form that forgets. With z the logits of the profile, z_0 those of Λ_0 and y(z) the signed mean misses in scales, it looks for
 
     min_z  y(z)ᵀ Γ⁻¹ y(z) + |z − z_0|² / σ²,
 
@@ -11,10 +11,10 @@ is 0, the prior alone speaks: what no target tells stays at Λ_0 and does not dr
 
 Agents learn meanwhile, and outcomes drift. So slopes come from differences within each stage,
 which no drift of the level bends, and both slopes and levels forget. That is why the smoothers of
-the package iterative-ensemble-smoother do not fit: they assimilate one batch, once, in a schedule
-of inflations fixed beforehand, with known noise and a gain of the current ensemble alone, and have
-neither missing outcomes nor a state to save (nor would its GPL suit this licence). What is left to
-borrow would be one linear solve.
+the package iterative-ensemble-smoother do not fit: they assimilate one set of observations of
+given noise in a number of passes and inflations fixed beforehand, with the gain of the current
+ensemble alone, and know no outcome that did not happen and no state to save (nor does the GPL suit
+this licence). What would be left to borrow is one linear solve.
 """
 
 from __future__ import annotations
