@@ -1,7 +1,8 @@
 """Ensemble Kalman inversion: slopes from the particles, a Kalman step towards all targets.
 
 Ensemble inversion (Iglesias, Law and Stuart, 2013) with a prior, iterated as in the ensemble
-Kalman filter of Gu and Oliver (2007), in a form that forgets. With z the logits of the profile, z_0 those of Λ_0 and y(z) the signed mean misses in scales, it looks for
+Kalman filter of Gu and Oliver (2007), in a form that forgets. With z the logits of the profile,
+z_0 those of Λ_0 and y(z) the signed mean misses in scales, it looks for
 
     min_z  y(z)ᵀ Γ⁻¹ y(z) + |z − z_0|² / σ²,
 
