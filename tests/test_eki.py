@@ -197,3 +197,10 @@ def test_a_single_particle_is_refused():
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         make(**fields)
+
+
+def test_a_single_far_target_is_reached_against_the_prior_of_many_parameters():
+    """It is 6.5 scales off at the start, and no parameter alone can make that good."""
+    calibrator = make(parameter_targets(np.array([0.65]), scale=0.05), start=(0.3,) * 23)
+    play(calibrator, 40, lambda p, stage: p.mean(axis=1, keepdims=True), noise=0.03)
+    assert calibrator.estimate().mean() == pytest.approx(0.65, abs=0.25 * 0.05)

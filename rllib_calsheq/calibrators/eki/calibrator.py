@@ -41,9 +41,10 @@ MIN_PARTICLES = 2
 MARGIN = 0.01
 #: The noise of a mean miss is taken to be at least this, in scales.
 LEAST_NOISE = 0.03
-#: While targets are far, it is at least this times their root mean square miss: a linear model
-#: errs by as much, and a step that trusted it would drive parameters to where nothing has slopes.
-MODEL_ERROR = 0.5
+#: While targets are far, the noise is at least so large that all squared misses together weigh this
+#: times what the prior's parameters do, however many targets there are: a linear model errs far
+#: off, and a step that trusted it would drive parameters to where nothing has slopes.
+FAR_WEIGHT = 3.0
 #: Factor by which a step's damping grows until the step is short enough (Levenberg, Marquardt).
 DAMPING_FACTOR = 2.0
 #: Once all mean misses are within so many scales, the particles have found the way, and their
@@ -190,7 +191,8 @@ class EKICalibrator(Calibrator):
         targets, slopes = self.targets, self._slopes.coefficients
         variance = self._squares / np.maximum(self._squares_weight, 1.0)
         variance = np.maximum(variance, LEAST_NOISE**2)
-        error = max(LEAST_NOISE, MODEL_ERROR * float(np.sqrt(np.mean(np.square(self._level)))))
+        far = np.square(self._level).sum() / (FAR_WEIGHT * self.dim)
+        error = max(LEAST_NOISE, float(np.sqrt(far)))
         # How many episodes of that variance the knowledge of each mean miss is worth.
         worth = np.minimum(self._level_weight, variance / error**2)
         worth = worth * targets.weights * len(targets)
