@@ -56,16 +56,14 @@ def large(merchants, particles):
 
 def time_runners(rounds):
     """Seconds that sampling takes with 0, 1 and 2 env runners, n = 10, B = 256."""
-    from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+    from rllib_calsheq.learning.ray_private.access import sample_round
 
     algorithms = [build(particles=256, merchants=10, runners=r) for r in RUNNERS]
 
-    def sample(algorithm):
-        synchronous_parallel_sample(
-            worker_set=algorithm.env_runner_group, _uses_new_env_runners=True, _return_metrics=True
-        )
-
-    contenders = {str(r): partial(sample, a) for r, a in zip(RUNNERS, algorithms, strict=True)}
+    contenders = {
+        str(r): partial(sample_round, a.env_runner_group)
+        for r, a in zip(RUNNERS, algorithms, strict=True)
+    }
     interleave(contenders, 1)
     seconds = interleave(contenders, 3 * rounds)
     for algorithm in algorithms:

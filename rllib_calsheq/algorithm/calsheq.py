@@ -29,6 +29,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.callbacks.calibration import begin_stage
 from rllib_calsheq.core.stages import Calibration
+from rllib_calsheq.learning.ray_private.access import is_wanted
 from rllib_calsheq.learning.threads import limited_threads
 
 COMPONENT_CALIBRATION = "calibration"
@@ -87,7 +88,7 @@ class CALSHEQ(PPO):
     def get_state(self, components: Any = None, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state and the calibration's."""
         state: dict[str, Any] = super().get_state(components, **kwargs)
-        if self._check_component(COMPONENT_CALIBRATION, components, kwargs.get("not_components")):
+        if is_wanted(self, COMPONENT_CALIBRATION, components, kwargs.get("not_components")):
             state[COMPONENT_CALIBRATION] = self._component.get_state()
         return state
 

@@ -21,7 +21,6 @@ from rllib_calsheq.algorithm.problem import (
     CalibrationProblem,
     resolve_env,
 )
-from rllib_calsheq.algorithm.rllib_fields import FIELDS
 from rllib_calsheq.algorithm.stated_config import StatedConfig
 from rllib_calsheq.algorithm.validation import (
     array_obstacles,
@@ -40,6 +39,7 @@ from rllib_calsheq.data.target_files import inline_targets
 from rllib_calsheq.learning.connector import BlocksToBatch
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
+from rllib_calsheq.learning.ray_private.access import store, stored
 from rllib_calsheq.learning.threads import num_threads
 
 #: Environment slots of a runner on the episode path, where episodes have one length.
@@ -140,7 +140,7 @@ class CALSHEQConfig(StatedConfig):
         # RLlib's evaluation configuration is a copy of this one that it changes itself.
         if not self.in_evaluation:
             check_rllib_fields(self, CALSHEQConfig())
-            if self._rl_module_spec is None:
+            if stored(self, "rl_module_spec") is None:
                 check_model_config(self.model_config)
             check_gpus(self)
         check_fields(self)
@@ -200,10 +200,10 @@ class CALSHEQConfig(StatedConfig):
         if not self.in_evaluation:
             check_derived(self, CALSHEQConfig(), self._derived, derived)
         for name, value in derived.items():
-            setattr(self, FIELDS[name].stored_as or name, value)
+            store(self, name, value)
         self._derived = derived
         if not isinstance(problem.action_space, gym.spaces.Box):
-            self._model_config = {**self._model_config, "free_log_std": False}
+            self.rl_module(model_config={"free_log_std": False})
         callbacks = self.callbacks_class
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         if CalibrationCallback not in callbacks:

@@ -9,9 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ray.rllib.callbacks.utils import make_callback
-from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
-from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import (
     EPISODE_LEN_MEAN,
     EPISODE_MODULE_RETURN_MEAN,
@@ -34,6 +31,8 @@ from rllib_calsheq.core.particles import STAGE_REPORTS, StageReport, SupertypeTa
 from rllib_calsheq.core.protocol import truncation_message
 from rllib_calsheq.core.streams import Stream, episode_seed
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
+from rllib_calsheq.learning.ray_private.access import is_wanted
+from rllib_calsheq.learning.ray_private.hooks import RayEnvRunner
 from rllib_calsheq.learning.rollout import RolloutBlock, rollout, supertype_returns
 from rllib_calsheq.learning.seeding import torch_stream
 from rllib_calsheq.learning.threads import limited_threads
@@ -42,10 +41,9 @@ from rllib_calsheq.learning.threads import limited_threads
 SUPERTYPE_TABLE = "supertype_table"
 
 
-class _TableRunner(MultiAgentEnvRunner):
+class _TableRunner(RayEnvRunner):
     """What both runners share: the supertype table, random streams and stage reports."""
 
-    module: MultiRLModule | None
     _table: SupertypeTable | None = None
     #: Rounds that were sampled with the current table, so that none is sampled twice alike.
     _round: int = 0
@@ -62,7 +60,7 @@ class _TableRunner(MultiAgentEnvRunner):
         state: dict[str, Any] = super().get_state(
             components, not_components=not_components, **kwargs
         )
-        wanted = self._check_component(SUPERTYPE_TABLE, components, not_components)
+        wanted = is_wanted(self, SUPERTYPE_TABLE, components, not_components)
         if wanted and self._table is not None:
             state[SUPERTYPE_TABLE] = self._table
         return state
@@ -107,15 +105,6 @@ class _TableRunner(MultiAgentEnvRunner):
         self.metrics.log_value(STAGE_REPORTS, report, reduce="item_series")
         self._round += 1
 
-    def _on_sample_end(self, samples: list[Any]) -> None:
-        """RLlib's callback of this name, which both paths call once a round."""
-        make_callback(
-            "on_sample_end",
-            callbacks_objects=self._callbacks,
-            callbacks_functions=self.config.callbacks_on_sample_end,
-            kwargs={"env_runner": self, "metrics_logger": self.metrics, "samples": samples},
-        )
-
 
 class ArrayEnvRunner(_TableRunner):
     """Steps all particles of this runner at once through the environment's array form."""
@@ -139,7 +128,7 @@ class ArrayEnvRunner(_TableRunner):
             One block, or none when this runner has no particle.
         """
         table, particles, seeds = self._next_round()
-        self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
+        self.metrics.log_value(WEIGHTS_SEQ_NO, self.weights_number, window=1)
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, 0, reduce="sum")
         if not len(particles):
             return []
@@ -157,11 +146,11 @@ class ArrayEnvRunner(_TableRunner):
                 seeds,
                 transform=transform,
                 explore=self.config.explore if explore is None else explore,
-                device=self._device,
+                device=self.module_device,
             )
         self._report(table, particles, outcomes, returns)
         self._log_block(module_id, block)
-        self._on_sample_end([block])
+        self.call_callbacks("on_sample_end", samples=[block])
         return [block]
 
     def _log_block(self, module_id: str, block: RolloutBlock) -> None:
@@ -191,7 +180,7 @@ class EpisodeEnvRunner(_TableRunner):
     def sample(self, *, explore: bool | None = None, **kwargs: Any) -> list[Any]:
         """Samples one episode of each of this runner's particles, ``num_envs`` at a time."""
         table, particles, seeds = self._next_round()
-        self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
+        self.metrics.log_value(WEIGHTS_SEQ_NO, self.weights_number, window=1)
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, 0, reduce="sum")
         if not len(particles):
             return []
@@ -205,16 +194,15 @@ class EpisodeEnvRunner(_TableRunner):
                 self._slots = np.arange(first, min(first + self.num_envs, len(particles)))
                 self._seeds = [seeds[i] for i in self._slots]
                 self._ended: set[int] = set()
-                # What RLlib's sample() comes down to, without its on_sample_end in each turn.
-                episodes += self._sample(num_episodes=len(self._slots), explore=explore)
+                episodes += self.sample_episodes(len(self._slots), explore)
         done = np.array(sorted(self._found), dtype=np.intp)
         if len(done):
             outcomes, returns = map(np.stack, zip(*(self._found[i] for i in done), strict=True))
             self._report(table, particles[done], outcomes, returns)
-        self._on_sample_end(episodes)
+        self.call_callbacks("on_sample_end", samples=episodes)
         return episodes
 
-    def _try_env_reset(self, *, seed: Any = None, options: Any = None) -> Any:
+    def reset_slots(self, seed: Any, options: Any) -> Any:
         """Resets every slot with its particle's own profile and seed.
 
         Idle slots of the last round repeat its last seed; their episodes are not returned.
@@ -222,19 +210,19 @@ class EpisodeEnvRunner(_TableRunner):
         for slot, i in enumerate(self._slots):
             self.env.envs[slot].unwrapped.set_supertypes(self._profiles[i])
         padded = (self._seeds + [self._seeds[-1]] * self.num_envs)[: self.num_envs]
-        return super()._try_env_reset(seed=padded, options=options)
+        return super().reset_slots(padded, options)
 
-    def _make_on_episode_callback(self, which: str, idx: int, episodes: list[Any]) -> None:
+    def episode_callback(self, which: str, slot: int, episodes: list[Any]) -> None:
         """RLlib's callbacks, for the one episode of each particle; reads its outcomes first.
 
         Idle slots, and what RLlib begins in a slot after its episode ended, are no particle's.
         """
-        if idx >= len(self._slots) or idx in self._ended:
+        if slot >= len(self._slots) or slot in self._ended:
             return
         if which == "on_episode_end":
-            self._ended.add(idx)
-            self._found[int(self._slots[idx])] = self._slot_results(idx, episodes[idx])
-        super()._make_on_episode_callback(which, idx, episodes)
+            self._ended.add(slot)
+            self._found[int(self._slots[slot])] = self._slot_results(slot, episodes[slot])
+        super().episode_callback(which, slot, episodes)
 
     def _slot_results(self, slot: int, episode: Any) -> tuple[np.ndarray, np.ndarray]:
         """Outcomes (N,) and mean returns of supertypes (G,) of a finished episode."""

@@ -10,6 +10,7 @@ from ray.rllib.utils.serialization import deserialize_type
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
 from rllib_calsheq.algorithm.stated_config import StatedConfig
 from rllib_calsheq.core.configuration import require, unknown_key_message
+from rllib_calsheq.learning.ray_private.access import field_name
 
 #: Keys that RLlib puts into configurations and that are no fields, besides Tune's own, which
 #: begin with two underscores.
@@ -85,7 +86,7 @@ def checked_keys(config: StatedConfig, given: Mapping[str, Any]) -> dict[str, An
     derived = given.get("_derived", config._derived)
     found: dict[str, Any] = {}
     for key, value in given.items():
-        name = config._translate_special_keys(key, warn_deprecated=False)
+        name = field_name(config, key)
         if name == "callbacks_class" and isinstance(value, str):
             value = deserialize_type(value, error=True)
         if name in FIELDS:

@@ -29,6 +29,7 @@ from rllib_calsheq.algorithm.allowed_values import (
     one_of,
 )
 from rllib_calsheq.algorithm.problem import SHARED_POLICY
+from rllib_calsheq.learning.ray_private.names import STORED_AS
 
 Treatment = Literal["honoured", "derived", "refused"]
 
@@ -165,7 +166,7 @@ _HONOURED = {
     "rl_module_spec": Field(
         "honoured",
         allowed=Allowed("RLModuleSpecs of the one shared policy", _is_module_spec) | NONE,
-        stored_as="_rl_module_spec",
+        stored_as=STORED_AS["rl_module_spec"],
     ),
 }
 
@@ -180,7 +181,7 @@ _HONOURED_ON_EPISODES = {
     **_on_episodes(_NO_EPISODES, integers(1), "episode_lookback_horizon"),
     **_on_episodes(_NO_EPISODES, integers(1), "metrics_num_episodes_for_smoothing"),
     **{
-        name: Field("honoured", _NO_CONNECTORS, FUNCTIONS | NONE, False, stored_as=f"_{name}")
+        name: Field("honoured", _NO_CONNECTORS, FUNCTIONS | NONE, False, STORED_AS[name])
         for name in ("env_to_module_connector", "module_to_env_connector", "learner_connector")
     },
     **_on_episodes(
@@ -225,7 +226,7 @@ _DERIVED = {
 }  # fmt: skip
 # Both are kept under private names, and RLlib writes the last one in its own `validate()`.
 for _name in ("learner_class", "train_batch_size_per_learner"):
-    _DERIVED[_name] = replace(_DERIVED[_name], stored_as=f"_{_name}")
+    _DERIVED[_name] = replace(_DERIVED[_name], stored_as=STORED_AS[_name])
 _DERIVED["simple_optimizer"] = replace(_DERIVED["simple_optimizer"], allowed=BOOLEANS)
 
 _OLD_STACK = "RLlib's new API stack, on which CALSHEQ runs, ignores it: leave it out"

@@ -20,6 +20,7 @@ from rllib_calsheq.core.configuration import from_mapping, merge
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.core.timescales import LearningRate
 from rllib_calsheq.data.target_files import TargetFile
+from rllib_calsheq.learning.ray_private.access import stored
 
 
 def map_to_shared_policy(agent_id: Any, episode: Any = None, **kwargs: Any) -> str:
@@ -84,12 +85,8 @@ class StatedConfig(PPOConfig):
         self.vf_clip_param = float("inf")
         self.entropy_coeff = 0.0
         self.num_env_runners = 0
-        self._rl_module_spec = None
-        self._model_config = {
-            "fcnet_hiddens": [64, 64],
-            "fcnet_activation": "tanh",
-            "free_log_std": True,
-        }
+        network = {"fcnet_hiddens": [64, 64], "fcnet_activation": "tanh", "free_log_std": True}
+        super().rl_module(model_config=network)
         self.batch_mode = "complete_episodes"
         self.multi_agent(policies={SHARED_POLICY}, policy_mapping_fn=map_to_shared_policy)
         self._problem: CalibrationProblem | None = None
@@ -133,13 +130,13 @@ class StatedConfig(PPOConfig):
             **kwargs: RLlib's other arguments.
         """
         if model_config is not NotProvided:
-            fields, kept = network_fields(model_config), dict(self._model_config)
+            fields, kept = network_fields(model_config), dict(stored(self, "model_config"))
             if fields.get("use_lstm"):
                 # Our free_log_std is RLlib's head that takes no sequences, and RLlib wants to be
                 # told its own default length of them.
                 kept["free_log_std"] = False
                 kept.setdefault("max_seq_len", DefaultModelConfig.max_seq_len)
-            self._model_config = {**kept, **fields}
+            kwargs["model_config"] = {**kept, **fields}
         super().rl_module(**kwargs)
         return self
 

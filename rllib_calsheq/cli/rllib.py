@@ -122,6 +122,7 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
     from ray import tune
 
     from rllib_calsheq.cli.table import LiveTable
+    from rllib_calsheq.learning.ray_private.access import replace_callbacks
 
     storage = Path(args.storage_path or experiment.storage_path or DEFAULT_STORAGE).expanduser()
     name = args.name or experiment.name
@@ -152,8 +153,7 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_errored=True, param_space=experiment.config
         )
-        # The snapshot holds the callbacks of the run that stopped.
-        tuner._local_tuner._run_config.callbacks = callbacks
+        replace_callbacks(tuner, callbacks)
     else:
         print(f"running {experiment.name}: results in {folder}", flush=True)
         tuner = tune.Tuner(

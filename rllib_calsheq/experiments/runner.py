@@ -18,6 +18,7 @@ from rllib_calsheq.experiments.measuring import measure_run
 from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study
 from rllib_calsheq.experiments.trainable import StudyRun
+from rllib_calsheq.learning.ray_private.access import replace_callbacks
 
 #: Seconds between two lines about runs under way.
 LINE_EVERY_S = 30.0
@@ -179,8 +180,7 @@ def _run_batch(
         tuner = tune.Tuner.restore(
             str(path), StudyRun, resume_unfinished=True, resume_errored=True, param_space=space
         )
-        # The snapshot holds the callbacks of the command that stopped.
-        tuner._local_tuner._run_config.callbacks = callbacks
+        replace_callbacks(tuner, callbacks)
     else:
         names = [run.name for run in batch]
 

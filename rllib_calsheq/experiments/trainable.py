@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rllib_calsheq.algorithm import CALSHEQ
+from rllib_calsheq.learning.ray_private.access import build_anew
 
 
 class StudyRun(CALSHEQ):
     """CALSHEQ that Tune can reuse: starting a process costs more than many a short run."""
 
-    _trial_info: Any
-
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Makes this process an algorithm of another configuration, as if started afresh."""
-        storage, trial_info = self._storage, self._trial_info
-        self.cleanup()
-        self.__init__(config=new_config, storage=storage)  # type: ignore[misc]
-        self._trial_info = trial_info
+        build_anew(self, new_config)
         return True

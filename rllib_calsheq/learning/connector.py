@@ -13,6 +13,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_calsheq.learning.advantages import value_targets
 from rllib_calsheq.learning.all_learners import sum_over_learners
+from rllib_calsheq.learning.ray_private.access import sampling_pass
 from rllib_calsheq.learning.rollout import RolloutBlock
 
 #: As in RLlib's own estimator: advantages are not divided by less than this.
@@ -99,7 +100,7 @@ class BlocksToBatch(ConnectorV2):
 
         observations = zeros(module.observation_space)
         with torch.no_grad():
-            outputs = module._forward_exploration({Columns.OBS: observations})
+            outputs = sampling_pass(module)({Columns.OBS: observations})
         nothing = torch.zeros(1, device=self.device)
         return {
             Columns.OBS: observations,

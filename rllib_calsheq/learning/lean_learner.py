@@ -28,6 +28,8 @@ from rllib_calsheq.learning.all_learners import sum_over_learners, weighted_mean
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 from rllib_calsheq.learning.ppo_gradient import PPOTerms, has_closed_form, ppo_gradient
+from rllib_calsheq.learning.ray_private.access import training_pass
+from rllib_calsheq.learning.ray_private.hooks import OwnUpdateLoop
 
 
 @dataclass
@@ -78,7 +80,7 @@ class _Silent:
     log_value = log_dict
 
 
-class LeanPPOLearner(TwoTimescalePPOLearner):
+class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
     """`TwoTimescalePPOLearner` for one feed-forward module.
 
     Several learners take the mean of their gradients in one message a minibatch, and the mean
@@ -97,7 +99,7 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RLlib's Adam, in one fused kernel."""
-        parameters = self.get_parameters(self._module[module_id])
+        parameters = self.get_parameters(self.module[module_id])
         self.register_optimizer(
             module_id=module_id,
             optimizer=torch.optim.Adam(parameters, fused=True),
@@ -105,23 +107,16 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
             lr_or_lr_schedule=config.lr,
         )
 
-    def _create_iterator_if_necessary(
-        self,
-        *,
-        training_data: TrainingData,
-        num_total_minibatches: int = 0,
-        num_epochs: int = 1,
-        minibatch_size: int | None = None,
-        **kwargs: Any,
+    def minibatches(
+        self, training_data: TrainingData, epochs: int, size: int | None, total: int
     ) -> Iterator[Minibatch]:
-        batch = self._make_batch_if_necessary(training_data=training_data)
+        """Minibatches of the batch that the learner connector makes of rollout blocks."""
+        batch = self.make_batch(training_data)
         ((module_id, columns),) = batch.policy_batches.items()
         self._rows_trained = 0
         self._weight = self._share_of_rows(training_data)
         self.module[module_id].train()
-        return self._minibatches(
-            module_id, dict(columns), num_epochs, minibatch_size, num_total_minibatches
-        )
+        return self._minibatches(module_id, dict(columns), epochs, size, total)
 
     def _minibatches(
         self,
@@ -159,21 +154,22 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
                 self._last = not left
                 yield Minibatch({module_id: table.rows(chosen)})
 
-    def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
+    def gradient_step(self, policy_batches: dict[str, Any]) -> tuple[Any, Any, Any]:
         """One gradient step on RLlib's PPO loss."""
-        ((module_id, rows),) = batch.items()
+        ((module_id, rows),) = policy_batches.items()
         module = self.module[module_id].unwrapped()
         config = self.config.get_config_for_module(module_id)
         loss = torch.zeros(())
-        for parameter in self._params.values():
+        parameters = self.trained_parameters
+        for parameter in parameters.values():
             parameter.grad = None
-        out = module._forward_train(rows)
+        out = training_pass(module)(rows)
         if self._last or not self._closed_form[module_id]:
             loss = self._rllib_loss(module_id, config, rows, out)
             loss.backward()
         else:
             self._backward(module_id, config, rows, out)
-        gradients = {name: p.grad for name, p in self._params.items()}
+        gradients = {name: p.grad for name, p in parameters.items()}
         found = [g for g in gradients.values() if g is not None]
         if self._is_one_of_several:
             weighted_mean_over_learners(found, self._weight)
@@ -181,7 +177,7 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
             torch.isfinite(torch.nn.utils.get_total_norm(found))
         )
         if plain:
-            for optimizer in self._named_optimizers.values():
+            for optimizer in self.optimizers:
                 optimizer.step()
         else:
             # Clipping, and what RLlib does about gradients that are not finite.
@@ -242,27 +238,21 @@ class LeanPPOLearner(TwoTimescalePPOLearner):
     def _is_one_of_several(self) -> bool:
         return bool(self.config.num_learners and self.config.num_learners > 1)
 
-    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
-        """RLlib's rule, on the mean divergence of all learners."""
-        if self._is_one_of_several:
-            mean = torch.tensor([float(kl_loss)], device=self.device)
-            weighted_mean_over_learners([mean], self._weight)
-            kl_loss = float(mean)
-        super()._update_module_kl_coeff(module_id=module_id, config=config, kl_loss=kl_loss)
+    def divergence_of_all(self, divergence: float) -> float:
+        """Mean KL divergence of all learners, each with the weight of its rows."""
+        if not self._is_one_of_several:
+            return divergence
+        mean = torch.tensor([float(divergence)], device=self.device)
+        weighted_mean_over_learners([mean], self._weight)
+        return float(mean)
 
-    def _set_slicing_by_batch_id(self, batch: Any, *, value: bool) -> Any:
-        return batch
-
-    def _log_metrics(self, batch: Any) -> None:
-        """Nothing: RLlib's Prometheus counters see whole updates through the results."""
-
-    def _log_steps_trained_metrics(self, batch: Minibatch) -> None:
-        """Steps trained, once an update."""
+    def end_minibatch(self, minibatch: Minibatch) -> None:
+        """Logs the steps trained, once an update."""
         if not self._last:
             return
-        (module_id,) = batch.policy_batches
+        (module_id,) = minibatch.policy_batches
         log = self.metrics.log_value
-        log((module_id, WEIGHTS_SEQ_NO), self._weights_seq_no, window=1)
+        log((module_id, WEIGHTS_SEQ_NO), self.weights_number, window=1)
         steps, lifetime = NUM_MODULE_STEPS_TRAINED, NUM_MODULE_STEPS_TRAINED_LIFETIME
         for where in (module_id, ALL_MODULES):
             log((where, steps), self._rows_trained, reduce="sum")

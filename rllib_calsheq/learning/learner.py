@@ -15,35 +15,33 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_calsheq.core.streams import Stream
+from rllib_calsheq.learning.ray_private.hooks import RayPPOLearner
 from rllib_calsheq.learning.seeding import numpy_stream
 from rllib_calsheq.learning.threads import limited_threads
 
 KL_COEFFICIENTS = "kl_coefficients"
 
 
-class TwoTimescalePPOLearner(PPOTorchLearner):
+class TwoTimescalePPOLearner(RayPPOLearner):
     """PPO with KL coefficients in its state and learning rates set by stage."""
 
     #: Name of the random stream that the next update shuffles its minibatches with; without one
     #: RLlib shuffles from NumPy's global generator.
     _stream: tuple[Stream, *tuple[int, ...]] | None = None
-    _weights_seq_no: int
-    metrics: Any
 
     def build(self) -> None:
         """Builds modules and optimizers, and takes RLlib's own schedules off them."""
         super().build()
-        self._optimizer_lr_schedules.clear()
+        self.drop_rate_schedules()
 
     def set_learning_rate(self, rate: float) -> None:
         """Sets the learning rate of every optimizer."""
-        for optimizer in self._named_optimizers.values():
-            self._set_optimizer_lr(optimizer, rate)
+        for optimizer in self.optimizers:
+            self.set_rate(optimizer, rate)
 
     def set_stream(self, stream: Stream, *keys: int) -> None:
         """Names the random stream of the next update, so that a resumed run shuffles alike."""
@@ -57,7 +55,7 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
 
     def get_learning_rate(self) -> float:
         """The learning rate as the optimizer holds it."""
-        (rate,) = {float(self._get_optimizer_lr(o)) for o in self._named_optimizers.values()}
+        (rate,) = {self.get_rate(optimizer) for optimizer in self.optimizers}
         return rate
 
     def get_kl_coefficients(self) -> dict[str, float]:
@@ -79,9 +77,9 @@ class TwoTimescalePPOLearner(PPOTorchLearner):
         """
         state = dict(state)
         coefficients = state.pop(KL_COEFFICIENTS, {})
-        newest = max(self._weights_seq_no, int(state.get(WEIGHTS_SEQ_NO, 0)))
+        newest = max(self.weights_number, int(state.get(WEIGHTS_SEQ_NO, 0)))
         Learner.set_state(self, state | {WEIGHTS_SEQ_NO: 0})
-        self._weights_seq_no = newest + 1
+        self.weights_number = newest + 1
         for mid, value in coefficients.items():
             with torch.no_grad():
                 self.curr_kl_coeffs_per_module[mid].fill_(value)

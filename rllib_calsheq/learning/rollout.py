@@ -19,6 +19,7 @@ from rllib_calsheq.core.actions import ActionTransform
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.learning.ray_private.access import sampling_pass
 
 
 @dataclass
@@ -108,11 +109,10 @@ def rollout(
         if explore
         else module.get_inference_action_dist_cls()
     )
-    # The hooks behind forward_exploration() and forward_inference(), which switch all of the
-    # module's parts to evaluation mode and back at every call; here it is done once.
+    # Switched to evaluation mode once for all passes.
     was_training = module.training
     module.eval()
-    forward = module._forward_exploration if explore else module._forward_inference
+    forward = sampling_pass(module, explore)
     try:
         with torch.no_grad():
             for t in range(T):

@@ -31,6 +31,11 @@ from rllib_calsheq.core.streams import Stream, stream_seed
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.ray_private.access import (
+    free_log_std,
+    sampling_pass,
+    update_unreduced,
+)
 
 #: The adaptive KL coefficient halves for as long as updates stay small, and would need as
 #: many stages to come back once they do not: it is kept above this.
@@ -177,7 +182,7 @@ class PPOCalibrator(Calibrator):
             torch.default_generator.manual_seed(weights)
             learner = ppo.build_learner(spaces={DEFAULT_MODULE_ID: (box, box)})
         with torch.no_grad():
-            learner.module[DEFAULT_MODULE_ID].pi.log_std.fill_(float(np.log(cfg.initial_std)))
+            free_log_std(learner.module[DEFAULT_MODULE_ID]).fill_(float(np.log(cfg.initial_std)))
         return learner
 
     @property
@@ -205,9 +210,8 @@ class PPOCalibrator(Calibrator):
 
     def _policy(self, observations: npt.NDArray[np.float32]) -> torch.Tensor:
         """Means and logarithms of the standard deviations of the actions, (M, 2 d)."""
-        # The hook behind forward_exploration(), which switches all of the module's parts to
-        # evaluation mode and back, for which this module has no use.
-        outputs = self._module._forward_exploration({Columns.OBS: torch.from_numpy(observations)})
+        # Nothing in this module differs between training and evaluation.
+        outputs = sampling_pass(self._module)({Columns.OBS: torch.from_numpy(observations)})
         return outputs[Columns.ACTION_DIST_INPUTS]
 
     def _apply(self, profiles: FloatArray, actions: npt.NDArray[np.float32]) -> FloatArray:
@@ -226,18 +230,18 @@ class PPOCalibrator(Calibrator):
         size = len(batch[Columns.OBS])
         parameters = list(self._module.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
-        self._learner.update(
+        # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
+        update_unreduced(
+            self._learner,
             batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=size),
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.stage},
             num_epochs=self.config.num_epochs,
-            # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
-            _no_metrics_reduce=True,
         )
         metrics = self._learner.metrics
         logged = {n: _number(metrics.peek((DEFAULT_MODULE_ID, k))) for k, n in LOGGED.items()}
         # Where nothing reduces them, they would grow by some numbers in every stage.
         metrics.reset()
-        log_std = self._module.pi.log_std
+        log_std = free_log_std(self._module)
         with torch.no_grad():
             coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
             coefficient.clamp_(min=min(KL_COEFF_MIN, self.config.kl_coeff))

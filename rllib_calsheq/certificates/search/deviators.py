@@ -23,6 +23,7 @@ from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.ray_private.access import free_log_std, store
 from rllib_calsheq.learning.rollout import RolloutBlock
 from rllib_calsheq.learning.seeding import torch_stream
 
@@ -42,7 +43,7 @@ def build_learner(
     """
     alone = config.copy(copy_frozen=False)
     alone.num_learners = alone.num_gpus_per_learner = 0
-    alone._learner_class = LeanPPOLearner
+    store(alone, "learner_class", LeanPPOLearner)
     # With a seed of its own RLlib would draw the same weights every time.
     alone.seed = None
     with torch_stream(Stream.DEVIATOR_WEIGHTS, *keys):
@@ -118,7 +119,7 @@ def train_deviator(
     """
     learner = build_learner(config, env, weights, *keys)
     module = learner.module[SHARED_POLICY].unwrapped()
-    log_std = getattr(module.pi, "log_std", None)
+    log_std = free_log_std(module)
     if weights is not None and log_std is not None:
         with torch.no_grad():
             log_std.clamp_(min=float(np.log(training.exploration)))

@@ -11,6 +11,7 @@ import torch
 from ray.rllib.core.columns import Columns
 
 from rllib_calsheq.core.actions import ActionTransform, check_start
+from rllib_calsheq.learning.ray_private.access import sampling_pass
 
 
 def check_action_space(space: gym.Space) -> None:
@@ -53,7 +54,7 @@ class ModulePolicy:
         if self.module.training:
             self.module.eval()
         with torch.no_grad():
-            out = self.module._forward_exploration({Columns.OBS: rows.reshape(len(rows), -1)})
+            out = sampling_pass(self.module)({Columns.OBS: rows.reshape(len(rows), -1)})
         found: npt.NDArray[np.float32] = out[Columns.ACTION_DIST_INPUTS].numpy()
         return found
 

@@ -1,0 +1,81 @@
+"""What Ray keeps to itself, under names of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+
+from rllib_calsheq.learning.ray_private.names import STORED_AS
+
+Pass = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def sampling_pass(module: Any, explore: bool = True) -> Pass:
+    """The forward pass of a module, from columns to columns.
+
+    Unlike ``forward_exploration()`` and ``forward_inference()`` it does not switch all of the
+    module's parts to evaluation mode and back at every call: that is the caller's.
+    """
+    found: Pass = module._forward_exploration if explore else module._forward_inference
+    return found
+
+
+def training_pass(module: Any) -> Pass:
+    """The forward pass of a module in training, from columns to columns."""
+    found: Pass = module._forward_train
+    return found
+
+
+def free_log_std(module: Any) -> Any:
+    """The parameter that is the logarithm of a policy's standard deviation in all states.
+
+    None for a policy that has no such parameter.
+    """
+    return getattr(module.pi, "log_std", None)
+
+
+def update_unreduced(learner: Any, **kwargs: Any) -> None:
+    """``learner.update()`` that leaves its metrics where they can be peeked at."""
+    learner.update(**kwargs, _no_metrics_reduce=True)
+
+
+def sample_round(env_runner_group: Any) -> None:
+    """One round of all env runners, as PPO's training step takes it."""
+    synchronous_parallel_sample(
+        worker_set=env_runner_group, _uses_new_env_runners=True, _return_metrics=True
+    )
+
+
+def stored(config: Any, name: str) -> Any:
+    """The value of a configuration's field, as it was set."""
+    return getattr(config, STORED_AS.get(name, name))
+
+
+def store(config: Any, name: str, value: Any) -> None:
+    """Sets a configuration's field."""
+    setattr(config, STORED_AS.get(name, name), value)
+
+
+def field_name(config: Any, key: str) -> str:
+    """The name of the field that a key of an experiment file means."""
+    return str(config._translate_special_keys(key, warn_deprecated=False))
+
+
+def is_wanted(owner: Any, component: str, components: Any, not_components: Any) -> bool:
+    """Whether a component is asked for by the arguments of ``get_state()``."""
+    return bool(owner._check_component(component, components, not_components))
+
+
+def build_anew(trainable: Any, config: dict[str, Any]) -> None:
+    """Makes a trainable of Tune's one of another configuration, as if started afresh."""
+    storage, trial_info = trainable._storage, trainable._trial_info
+    trainable.cleanup()
+    trainable.__init__(config=config, storage=storage)
+    trainable._trial_info = trial_info
+
+
+def replace_callbacks(tuner: Any, callbacks: Sequence[Any]) -> None:
+    """Gives a restored Tuner callbacks; its snapshot holds those of the run that stopped."""
+    tuner._local_tuner._run_config.callbacks = list(callbacks)
