@@ -10,6 +10,7 @@ from torch import nn
 
 from rllib_calsheq.envs import ArrayMarket, MarketConfig
 from rllib_calsheq.learning.advantages import value_targets
+from rllib_calsheq.learning.rollout import supertype_returns
 
 
 def mlp(inputs, outputs, hidden=64):
@@ -87,7 +88,7 @@ class BareLoop:
         self.unit = np.tile(space.to_unit(space.start), (particles, 1))
 
     def sample(self, unit):
-        """One episode a particle: (T, E, n, ...) arrays and outcomes (E, N)."""
+        """One episode a particle: (T, E, n, ...) arrays and outcomes (E, N + G)."""
         env = self.env
         seeds = [hash((self.seed, self.stage, b)) % 2**32 for b in range(len(unit))]
         obs = env.reset(env.supertype_space.from_unit(unit), seeds)
@@ -102,7 +103,11 @@ class BareLoop:
             means.append(mean)
             actions.append(action)
             obs, rewards[t] = env.step(action.numpy().reshape(E, n, -1))
-        return observations, torch.cat(means), torch.cat(actions), rewards, env.episode_outcomes()
+        returns = supertype_returns(
+            rewards.sum(axis=0), env.agent_supertypes, env.supertype_space.supertypes
+        )
+        outcomes = np.concatenate([env.episode_outcomes(), returns], axis=1)
+        return observations, torch.cat(means), torch.cat(actions), rewards, outcomes
 
     def run_stage(self):
         """One stage: ask, sample, both updates; returns the mean reward of the particles."""

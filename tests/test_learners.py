@@ -96,7 +96,7 @@ def sampled(made, episodes=9):
     """A block whose later episodes have larger rewards, so that parts of it differ."""
     env = EchoEnv.array_form({})
     with torch_stream(Stream.ACTIONS, 2):
-        block, _ = rollout(
+        block, *_ = rollout(
             made.module[SHARED_POLICY].unwrapped(),
             env,
             np.tile(env.supertype_space.start, (episodes, 1)),

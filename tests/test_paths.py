@@ -136,7 +136,7 @@ def test_advantages_equal_those_of_rllibs_own_pipeline(gamma, lambda_):
     env, array_env = MarketEnv(MARKET), ArrayMarket(MarketConfig(**MARKET))
     profiles = np.tile(array_env.supertype_space.start, (4, 1))
     with torch_stream(Stream.ACTIONS, 1):
-        block, _ = rollout(
+        block, *_ = rollout(
             arrays.module[SHARED_POLICY],
             array_env,
             profiles,
