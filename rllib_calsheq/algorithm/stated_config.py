@@ -16,6 +16,7 @@ from rllib_calsheq.algorithm.problem import (
     read_problem,
     resolve_env,
 )
+from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, find_entry
 from rllib_calsheq.core.configuration import from_mapping, merge
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.core.timescales import LearningRate
@@ -33,7 +34,6 @@ def map_to_shared_policy(agent_id: Any, episode: Any = None, **kwargs: Any) -> s
 #: takes 5 steps and the shared policy some 75, so that the calibrator is the slower of the two.
 LR_SHARED = {"initial": 1e-3, "exponent": 0.6, "offset": 200.0}
 LR_CAL = {"initial": 3e-3, "exponent": 0.9, "offset": 200.0}
-DEFAULT_CALIBRATOR = "ppo"
 
 
 class StatedConfig(PPOConfig):
@@ -44,7 +44,8 @@ class StatedConfig(PPOConfig):
 
     Attributes:
         targets: Path of a target file, or its content; see `rllib_calsheq.data.target_files`.
-        calibrator: ``{name: ..., field: ...}``; see `rllib_calsheq.calibrators`.
+        calibrator: ``{name: ..., field: ...}``, by its name or the dotted path of its class; see
+            `rllib_calsheq.calibrators`.
         num_particles: B, episodes in a stage; each has its own supertype profile.
         lr_shared: Learning rate schedule of the shared policy: ``{initial, exponent, offset}``.
         lr_cal: Learning rate schedule of the calibrator.
@@ -149,7 +150,7 @@ class StatedConfig(PPOConfig):
             ValueError: If they are missing or cannot be read.
         """
         if self.targets is None:
-            if self.calibrator_name == "fixed":
+            if not find_entry(self.calibrator_name).needs_targets:
                 return TargetFile(targets={})
             raise ValueError(
                 "no targets given: set `targets` to a target file (make one with "
@@ -182,7 +183,7 @@ class StatedConfig(PPOConfig):
     def target_set(self) -> TargetSet:
         """The targets, checked against the outcomes of the environment."""
         problem, found = self.problem(), self.target_file()
-        if not found.targets and self.calibrator_name == "fixed":
+        if not found.targets and not find_entry(self.calibrator_name).needs_targets:
             return TargetSet((), problem.columns.names)
         return TargetSet.from_mapping(found.targets, problem.columns.all)
 

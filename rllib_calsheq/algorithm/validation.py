@@ -19,7 +19,7 @@ from ray.rllib.utils import force_list
 from rllib_calsheq.algorithm.field_checks import changed_for_episodes
 from rllib_calsheq.algorithm.problem import CalibrationProblem
 from rllib_calsheq.algorithm.stated_config import StatedConfig
-from rllib_calsheq.calibrators import calibrator_config
+from rllib_calsheq.calibrators import calibrator_config, find_entry
 from rllib_calsheq.core.configuration import Count, Positive, configuration, require
 from rllib_calsheq.core.memory import require_memory, stage_bytes
 
@@ -51,7 +51,8 @@ def check_fields(config: StatedConfig) -> None:
         **{f.name: getattr(config, f.name) for f in dataclasses.fields(CalibrationFields)}
     )
     calibrator_config(config.calibrator_name, config.calibrator_fields)
-    if "learning_rate" in config.calibrator_fields:
+    scheduled = "learning_rate" in config.calibrator_fields
+    if scheduled and find_entry(config.calibrator_name).has_learning_rate:
         raise ValueError(
             "calibrator.learning_rate has no effect in a run, where the rate of every stage "
             "comes from a schedule: set lr_cal.initial instead"

@@ -5,8 +5,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.calibrators.entry import Entry
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.supertypes import FloatArray
+
+ENTRIES = (
+    Entry(
+        "fixed",
+        f"{__name__}.FixedCalibrator",
+        label="no calibration (fixed)",
+        colour="#555555",
+        # It is what all others are compared with.
+        order=99,
+        needs_targets=False,
+    ),
+)
 
 
 class FixedCalibrator(Calibrator):

@@ -32,8 +32,6 @@ QUICK: dict[str, Any] = {
     "final_episodes": 128,
 }
 
-DEFAULT_CALIBRATORS = "ppo,bo,bo_tr,cma,eki,random"
-
 
 def add_experiment_command(commands: Any) -> None:
     """Adds the command to the parser of `calsheq`."""
@@ -46,8 +44,9 @@ def add_experiment_command(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--calibrators", metavar="NAME,...",
-        help="calibrators, each with fields as name:field=value (default: "
-        f"{DEFAULT_CALIBRATORS}, or ppo with --lr-ratios; `fixed` is no calibration)",
+        help="calibrators, by name or by the dotted path of a class, each with fields as "
+        "name:field=value (default: all of the package but `fixed`, which is no calibration; "
+        "ppo with --lr-ratios)",
     )  # fmt: skip
     command.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 (default: 5)")
     command.add_argument("--stages", type=int, help="stages of every run (default: 200)")
@@ -160,6 +159,7 @@ def study_of(args: argparse.Namespace) -> Study:
     Raises:
         ValueError: If they describe none.
     """
+    from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, entries
     from rllib_calsheq.experiments.study import Study, examples_folder, load_settings
 
     values = dict(QUICK if args.quick else FULL)
@@ -168,12 +168,15 @@ def study_of(args: argparse.Namespace) -> Study:
     values.update({k: getattr(args, k) for k in values if getattr(args, k) is not None})
     if args.measure_every is None:
         values["measure_every"] = min(values["measure_every"], max(values["stages"], 1))
-    calibrators = args.calibrators
-    if calibrators is None:
-        calibrators = "ppo" if args.lr_ratios else DEFAULT_CALIBRATORS
+    if args.calibrators is not None:
+        calibrators = _words(args.calibrators)
+    elif args.lr_ratios:
+        calibrators = [DEFAULT_CALIBRATOR]
+    else:
+        calibrators = [entry.name for entry in entries().values() if entry.needs_targets]
     return Study(
         experiments=load_settings(settings, examples_folder(args.examples)),
-        calibrators=tuple(_words(calibrators)),
+        calibrators=tuple(calibrators),
         lr_ratios=tuple(_ratios(args.lr_ratios)),
         **values,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,25 @@ from rllib_calsheq.core.targets import TargetSet
 class Calibrator(ABC):
     """Base of all calibrators: keeps the particles and checks what it is told.
 
+    One that a configuration names by its dotted path says what else there is to know of it; those
+    of this package have an entry instead, which is read without loading the class.
+
+    Attributes:
+        config_class: Dataclass of the calibrator's own fields, which checks them; an instance is
+            the fifth argument of the class. None for no fields and no such argument.
+        label: What legends call it; its name and path where None.
+        colour: Colour of its lines, ``#rrggbb``; one that is free where None.
+
     Args:
         start: Initial profile Λ_0 in the unit cube, shape (d,).
         num_particles: B, one particle an episode slot.
         targets: The targets, whose `reward` gives r_cal of outcome vectors.
         seed: Seed of all its random numbers, which depend on (seed, stage) alone.
     """
+
+    config_class: ClassVar[type | None] = None
+    label: ClassVar[str | None] = None
+    colour: ClassVar[str | None] = None
 
     def __init__(
         self, start: npt.ArrayLike, num_particles: int, targets: TargetSet, seed: int

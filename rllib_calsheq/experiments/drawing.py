@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,31 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rllib_calsheq.calibrators.registry import entry_or_none
 from rllib_calsheq.experiments.summary import calibrator_order
 
-#: Colour-blind safe (Okabe and Ito), one a calibrator, the same in all pictures.
-COLOURS = {
-    "ppo": "#0072b2",
-    "bo": "#d55e00",
-    "bo_tr": "#e69f00",
-    "cma": "#009e73",
-    "eki": "#56b4e9",
-    "random": "#cc79a7",
-    "fixed": "#555555",
-}
-#: For all others, first with solid lines and then, when the colours are used up, with dotted ones.
-OTHER_COLOURS = ("#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f")
+#: For calibrators without a colour of their own (theirs are Okabe and Ito's, colour-blind safe),
+#: first with solid lines and then, when the colours are used up, with dotted ones.
+OTHER_COLOURS = ("#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f", "#637939")
 Style = Literal["-", ":", "-."]
 OTHER_STYLES: tuple[Style, ...] = ("-", ":", "-.")
-LABELS = {
-    "ppo": "CALSHEQ (ppo)",
-    "bo": "Bayesian optimisation (bo)",
-    "bo_tr": "trust-region BO (bo_tr)",
-    "cma": "CMA-ES (cma)",
-    "eki": "ensemble Kalman inversion (eki)",
-    "random": "random search (random)",
-    "fixed": "no calibration (fixed)",
-}
 GOAL_COLOUR = "#222222"
 COLUMNS = 4
 #: Width of one column of a legend, in inches.
@@ -69,15 +53,24 @@ class Look(NamedTuple):
     style: Style = "-"
 
 
+def label_of(calibrator: str) -> str:
+    """What a legend calls a calibrator; one with fields by its name and these."""
+    entry = entry_or_none(calibrator)
+    return calibrator if entry is None else entry.label
+
+
 def looks_of(calibrators: Iterable[str]) -> dict[str, Look]:
-    """A look for each calibrator, in the order of legends."""
+    """A look for each calibrator, no two alike, in the order of legends."""
     ordered = sorted(set(calibrators), key=calibrator_order)
-    looks = {label: Look(COLOURS[label]) for label in ordered if label in COLOURS}
-    others = [label for label in ordered if label not in COLOURS]
-    for k, label in enumerate(others):
-        again, colour = divmod(k, len(OTHER_COLOURS))
-        looks[label] = Look(OTHER_COLOURS[colour], OTHER_STYLES[again % len(OTHER_STYLES)])
-    return {label: looks[label] for label in ordered}
+    looks: dict[str, Look] = {}
+    for label in ordered:
+        entry = entry_or_none(label)
+        own = Look(entry.colour) if entry and entry.colour else None
+        if own and own not in looks.values():
+            looks[label] = own
+    spare = (Look(colour, style) for style in OTHER_STYLES for colour in OTHER_COLOURS)
+    free = cycle([look for look in spare if look not in looks.values()])
+    return {label: looks.get(label) or next(free) for label in ordered}
 
 
 def draw_curves(
@@ -157,7 +150,7 @@ def finish(
     handles = [
         Line2D(
             [], [], color=look.colour, linestyle=look.style, linewidth=2,
-            label=LABELS.get(label, label),
+            label=label_of(label),
         )
         for label, look in looks.items()
         if (rows["calibrator"] == label).any()

@@ -21,7 +21,6 @@ from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.experiments.drawing import (
     GOAL_COLOUR,
-    LABELS,
     Look,
     describe,
     draw_curve,
@@ -29,6 +28,7 @@ from rllib_calsheq.experiments.drawing import (
     draw_goal,
     finish,
     grid_of,
+    label_of,
     looks_of,
     panels_of,
 )
@@ -287,7 +287,7 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
             xscale="log", xlabel="initial ratio of learning rates (cal / shared)",
             ylabel="recovered fraction",
         )  # fmt: skip
-        label = f"setting {setting}, {LABELS.get(calibrator, calibrator)}"
+        label = f"setting {setting}, {label_of(calibrator)}"
         # A calibrator with many fields has a label of many lines.
         row[0].set_title(textwrap.fill(label.replace(":", ", "), TITLE_WIDTH), fontsize=10)
         row[0].axhline(1.0, color=GOAL_COLOUR, linestyle="--", linewidth=1.0)

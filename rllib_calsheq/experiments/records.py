@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import warnings
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.calibrators import calibrator_config
+from rllib_calsheq import __version__
+from rllib_calsheq.calibrators import calibrator_config, entries, find_entry
 from rllib_calsheq.core.version import __version__
 
 #: Packages whose source is hashed: in a checkout the last two are no folders of the first.
@@ -39,18 +41,32 @@ def source_hash() -> str:
             for file in Path(folder).rglob("*.py"):
                 name = Path(*package.split("."), file.relative_to(folder)).as_posix()
                 files[name] = file
+    return _hash_of(files)
+
+
+def _hash_of(files: Mapping[str, Path]) -> str:
+    """A short hash of files and their names."""
     total = hashlib.sha256()
     for name, file in sorted(files.items()):
         total.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()[:12]
 
 
+def _calibrator_source(name: str) -> dict[str, str]:
+    """A hash of the module of a calibrator from elsewhere; {} for those of this package."""
+    if name in entries():
+        return {}
+    file = inspect.getsourcefile(find_entry(name).load())
+    return {"calibrator_source": _hash_of({name: Path(file)}) if file else UNKNOWN}
+
+
 def record_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a run with this configuration would be made by now, as JSON holds it.
 
     Returns:
-        ``version``, ``source``, ``calibrator`` (its name and all its fields, defaults included)
-        and ``configuration`` (every field of the `CALSHEQConfig`).
+        ``version``, ``source``, ``calibrator`` (its name and all its fields, defaults included),
+        ``calibrator_source`` of one that is not in this package, and ``configuration`` (every
+        field of the `CALSHEQConfig`).
 
     Raises:
         ValueError: If it cannot run.
@@ -71,6 +87,7 @@ def record_of(config: Mapping[str, Any]) -> dict[str, Any]:
         "version": __version__,
         "source": source_hash(),
         "calibrator": {"name": made.calibrator_name, **(asdict(own) if own else {})},
+        **_calibrator_source(made.calibrator_name),
         "configuration": fields,
     }
     return dict(json.loads(json.dumps(_plain(record), default=str)))

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 import rllib_calsheq
+from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, calibrator_config, find_entry
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.data.experiment_files import Experiment, load_experiments, variants
 from rllib_calsheq.data.target_files import TargetFile
@@ -23,8 +24,6 @@ from rllib_calsheq.experiments.paper_settings import SETTINGS
 
 #: Between the name of a calibrator and its fields, and between these.
 FIELD_SEPARATOR = ":"
-#: The calibrator that has a learning rate.
-LEARNING_CALIBRATOR = "ppo"
 #: Learning rates by stage: the Robbins-Monro schedules of the configuration, or no decay.
 DECAYING, CONSTANT = SCHEDULES = ("decaying", "constant")
 
@@ -35,7 +34,8 @@ class Run:
 
     Attributes:
         setting: Setting 1 to 5.
-        calibrator: Label of the calibrator, ``name`` or ``name:field=value:...``.
+        calibrator: Label of the calibrator, ``name`` or ``name:field=value:...``; the name may be
+            the dotted path of a class.
         seed: Seed of everything random.
         lr_ratio: Ratio of the calibrator's to the shared policy's initial learning rate; the
             configuration's own where None.
@@ -109,10 +109,10 @@ class Study:
         _require_distinct("--lr-ratios", self.lr_ratios)
         for label in self.calibrators:
             name = parse_calibrator(label)["name"]
-            if self.lr_ratios and name != LEARNING_CALIBRATOR:
+            if self.lr_ratios and not find_entry(name).has_learning_rate:
                 raise ValueError(
                     f"--lr-ratios compares learning rates, which calibrator {name!r} does not "
-                    f"have; give --calibrators {LEARNING_CALIBRATOR}"
+                    f"have; give --calibrators {DEFAULT_CALIBRATOR}"
                 )
         for ratio in self.lr_ratios:
             require(0 < ratio < float("inf"), "--lr-ratios", ratio, "numbers > 0")
@@ -188,8 +188,6 @@ def parse_calibrator(label: str) -> dict[str, Any]:
     Raises:
         ValueError: If it cannot be read, or there is no such calibrator or field.
     """
-    from rllib_calsheq.calibrators import calibrator_config
-
     name, *fields = label.split(FIELD_SEPARATOR)
     values: dict[str, Any] = {}
     for field in fields:

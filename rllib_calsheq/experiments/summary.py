@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from rllib_calsheq.calibrators.registry import entry_or_none
+
 CONFIDENCE = 0.95
-#: Calibrators in the order of tables and legends; others come after them, by name.
-ORDER = ("ppo", "bo", "bo_tr", "cma", "eki", "random", "fixed")
 #: Columns of the table: heading, column of `final.csv`, digits.
 COLUMNS = (
     ("recovered fraction", "recovered_fraction", 3),
@@ -49,9 +49,10 @@ interval (unequal variances); those marked * have 0 outside of it.
 """
 
 
-def calibrator_order(label: str) -> tuple[int, str]:
-    """Sorting key of calibrators."""
-    return (ORDER.index(label) if label in ORDER else len(ORDER), label)
+def calibrator_order(label: str) -> tuple[float, str]:
+    """Sorting key of calibrators: the order of their entries, others after them, by name."""
+    entry = entry_or_none(label)
+    return (np.inf if entry is None else entry.order, label)
 
 
 def interval(values: pd.Series) -> tuple[float, float]:

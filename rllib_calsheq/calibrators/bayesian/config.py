@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated
 
 from pydantic import Field
@@ -79,17 +78,4 @@ class TrustRegionConfig(BayesianConfig):
             "initial_length",
             self.initial_length,
             f"numbers from min_length, {self.min_length}, to max_length, {self.max_length}",
-        )
-
-
-def require_botorch(name: str) -> None:
-    """Checks that BoTorch, which calibrator ``name`` needs, is installed; does not import it.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if find_spec("botorch") is None:
-        raise ValueError(
-            f"calibrator {name!r} needs BoTorch, which is not installed; install it with "
-            '`pip install "rllib-calsheq[bo]"`, or choose another calibrator'
         )

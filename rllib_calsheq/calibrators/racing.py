@@ -1,4 +1,8 @@
-"""Random search as a calibrator: uniform profiles, the promising ones played again."""
+"""Random search with racing: uniform profiles, of which the promising ones are played again.
+
+It is no plain random search, which would take the best of many single rewards: half of the
+particles race earlier profiles against each other. In configurations it is called ``random``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.calibrators.entry import Entry
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.configuration import Fraction, Positive, configuration
 from rllib_calsheq.core.streams import Stream
@@ -23,8 +28,8 @@ MIN_SPREAD = 0.1
 
 
 @configuration
-class RandomSearchConfig:
-    """Fields of the random search.
+class RacingConfig:
+    """Fields of the random search with racing.
 
     Attributes:
         fresh_fraction: Part of the particles that draw a new profile in each stage; the
@@ -37,7 +42,19 @@ class RandomSearchConfig:
     memory: Positive = 100.0
 
 
-class RandomSearchCalibrator(Calibrator):
+ENTRIES = (
+    Entry(
+        "random",
+        f"{__name__}.RacingCalibrator",
+        label="random search with racing (random)",
+        colour="#cc79a7",
+        config_class=RacingConfig,
+        order=30,
+    ),
+)
+
+
+class RacingCalibrator(Calibrator):
     """Uniform profiles over the box, and a race among them.
 
     One episode is noisy, so that the best of many single rewards is a lucky one. Rewards are
@@ -59,10 +76,10 @@ class RandomSearchCalibrator(Calibrator):
         num_particles: int,
         targets: TargetSet,
         seed: int,
-        config: RandomSearchConfig | None = None,
+        config: RacingConfig | None = None,
     ) -> None:
         super().__init__(start, num_particles, targets, seed)
-        self.config = config or RandomSearchConfig()
+        self.config = config or RacingConfig()
         #: Candidates (C, d), and of each the weight, the sum and the squares of its rewards.
         self._candidates: FloatArray = self.profiles[:1].copy()
         self._weights = np.zeros(1)
