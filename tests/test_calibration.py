@@ -33,8 +33,8 @@ class Walker(Calibrator):
         return {"loss": 1.5}
 
 
-def make(num_particles=4, num_workers=2, window=3):
-    targets = TargetSet.from_mapping({"s.x": 5.0}, COLUMNS.all)
+def make(num_particles=4, num_workers=2, window=3, spec=None):
+    targets = TargetSet.from_mapping(spec or {"s.x": 5.0}, COLUMNS.all)
     calibrator = Walker(np.full(2, 0.5), num_particles, targets, 0)
     return Calibration(
         space=SPACE,
@@ -74,6 +74,16 @@ def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
         "lr_shared",
         "kl_coefficient_shared",
     }
+
+
+def test_the_worst_target_has_the_largest_loss_and_its_miss_is_in_scales():
+    """Both are at 5.1: x misses by 1.1 inside of its band, y by 0.6."""
+    spec = {"s.x": {"value": 4.0, "loss": {"name": "band", "tolerance": 2.0}}, "s.y": 4.5}
+    calibration = make(spec=spec)
+    metrics = calibration.end_stage([answer(calibration.begin_stage(), 1)])
+    assert metrics["worst_target"] == "s.y"
+    assert metrics["worst_miss"] == pytest.approx(0.6)
+    assert metrics["reward_mean"] == pytest.approx((1 + 1 / 1.6) / 2)
 
 
 def test_missing_particles_are_masked_and_keep_their_profile():

@@ -124,6 +124,8 @@ def allowed_values(hint: Any) -> str:
     kind = origin or hint
     if kind in KINDS:
         return KINDS[kind]
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return f"{kind.__name__} objects"
     if issubclass(kind, Mapping):
         of = "" if args in ((), (str, Any)) else f" of names to {allowed_values(args[1])}"
         return f"a mapping{of}"

@@ -138,7 +138,7 @@ class Calibration:
             name: {"mean": float(pooled[i]), "std": float(spread[i])}
             for i, name in enumerate(self.columns.names)
         }
-        misses = self.targets.misses(pooled)
+        misses = self.targets.signed_misses(pooled)
         metrics: dict[str, Any] = {
             "stage": self.stage,
             "num_particles": len(rewards),
@@ -156,9 +156,9 @@ class Calibration:
             "calibrator": dict(learned),
         }
         if len(self.targets):
-            worst = int(np.argmax(misses))
+            worst = int(np.argmax(self.targets.losses(misses)))
             metrics["worst_target"] = self.targets.targets[worst].outcome
-            metrics["worst_miss"] = float(misses[worst])
+            metrics["worst_miss"] = float(abs(misses[worst]))
         return metrics
 
     # --- what was found ---------------------------------------------------------------

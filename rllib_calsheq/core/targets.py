@@ -4,9 +4,10 @@ An *outcome* f_cal is a number that an environment reports at the end of an epis
 A *target* f_* is the value that one outcome should have. The calibrator's reward is
 the weighted sum of inverse losses
 
-    r_cal = Σ_k w_k / (1 + |f*_k − f_k| / s_k),    Σ_k w_k = 1,
+    r_cal = Σ_k w_k / (1 + ℓ_k),    Σ_k w_k = 1,
 
-so that 1 is a perfect fit and a miss by one scale s_k halves that target's share.
+so that 1 is a perfect fit. The loss ℓ_k is one of `rllib_calsheq.core.losses`: by default it is
+|f_k − f*_k| / s_k, and a miss by one scale s_k halves that target's share.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.core.configuration import NonNegative, Positive, configuration
+from rllib_calsheq.core.configuration import (
+    NonNegative,
+    Positive,
+    configuration,
+    is_number,
+    require,
+)
+from rllib_calsheq.core.losses import Absolute, Array, Loss, losses_of, read_loss
 from rllib_calsheq.core.supertypes import FloatArray
 
 #: Percentiles that are outcomes unless others are asked for.
@@ -83,6 +91,7 @@ class Target:
         value: Target f_*, in the outcome's unit.
         weight: Weight w in the reward; the weights of all targets sum to 1.
         scale: Scale s, in the outcome's unit; positive.
+        loss: What a miss costs.
     """
 
     SUBJECT: ClassVar[str] = "target {outcome!r}"
@@ -91,6 +100,16 @@ class Target:
     value: float
     weight: NonNegative
     scale: Positive
+    loss: Loss = Absolute()
+
+    def __post_init__(self) -> None:
+        taken = self.loss.scale_at(self.value)
+        require(
+            taken in (None, self.scale),
+            f"target {self.outcome!r}: scale",
+            self.scale,
+            f"{taken}, which its loss takes from its value",
+        )
 
 
 @dataclass(frozen=True)
@@ -114,14 +133,14 @@ class TargetSet:
         """Builds the targets from their YAML form.
 
         Args:
-            spec: ``{outcome name: value}`` or ``{outcome name: {value, weight, scale}}``.
+            spec: ``{outcome name: value}`` or ``{outcome name: {value, weight, scale, loss}}``.
                 Either every target has a weight or none has (then all are equal).
             outcomes: All outcomes that the environment reports, in order.
 
         Raises:
             ValueError: If a name is unknown, a key is unknown, a number is not one, the
-                weights do not sum to 1, a scale is not positive, a value is one that the
-                outcome cannot have, or two outcomes have one name.
+                weights do not sum to 1, a scale is not positive, a loss is unknown or cannot be
+                used, a value is one that the outcome cannot have, or two outcomes have one name.
         """
         columns = tuple(outcomes)
         known = {o.name: o for o in columns}
@@ -145,13 +164,9 @@ class TargetSet:
                 f"some targets have a weight ({weighted}) and some have none "
                 f"({[n for n in entries if n not in weighted]}): give all or none"
             )
+        equal = {"weight": 1.0 / len(entries)}
         targets = tuple(
-            Target(
-                outcome=name,
-                value=entry["value"],
-                weight=entry.get("weight", 1.0 / len(entries)),
-                scale=entry.get("scale", known[name].scale),
-            )
+            Target(outcome=name, **_complete({**equal, **entry}, known[name]))
             for name, entry in entries.items()
         )
         for target in targets:
@@ -169,12 +184,9 @@ class TargetSet:
             )
         return cls(targets, tuple(known))
 
-    def to_mapping(self) -> dict[str, dict[str, float]]:
+    def to_mapping(self) -> dict[str, dict[str, Any]]:
         """The YAML form, as `from_mapping` reads it."""
-        return {
-            t.outcome: {"value": t.value, "weight": t.weight, "scale": t.scale}
-            for t in self.targets
-        }
+        return {t.outcome: _entry_of(t) for t in self.targets}
 
     @cached_property
     def index(self) -> npt.NDArray[np.int64]:
@@ -196,8 +208,8 @@ class TargetSet:
         """Scales s, shape (K,)."""
         return np.array([t.scale for t in self.targets])
 
-    def misses(self, outcomes: npt.ArrayLike) -> FloatArray:
-        """|f* − f| / s of each target, shape (..., K), for outcome vectors (..., N).
+    def signed_misses(self, outcomes: npt.ArrayLike) -> FloatArray:
+        """y = (f − f*) / s of each target, shape (..., K), for outcome vectors (..., N).
 
         An outcome that is NaN (it did not happen in the episode) gives an infinite miss.
 
@@ -210,13 +222,17 @@ class TargetSet:
                 f"outcome vectors of shape {vectors.shape} were given, but an episode has "
                 f"{len(self.outcome_names)} outcomes: {list(self.outcome_names)}"
             )
-        chosen = vectors[..., self.index]
-        miss = np.abs(self.values - chosen) / self.scales
+        miss = (vectors[..., self.index] - self.values) / self.scales
         return np.where(np.isnan(miss), np.inf, miss)
+
+    def losses(self, misses: Array) -> Array:
+        """Losses ℓ (..., K) of signed misses (..., K), which may be an array of Torch."""
+        return losses_of([t.loss for t in self.targets], misses)
 
     def reward(self, outcomes: npt.ArrayLike) -> FloatArray:
         """The calibrator's reward r_cal (section 3), shape (...), for outcomes (..., N)."""
-        return np.asarray((self.weights / (1.0 + self.misses(outcomes))).sum(axis=-1))
+        losses = self.losses(self.signed_misses(outcomes))
+        return np.asarray((self.weights / (1.0 + losses)).sum(axis=-1))
 
 
 def pool(outcomes: npt.ArrayLike) -> FloatArray:
@@ -232,12 +248,43 @@ def pool(outcomes: npt.ArrayLike) -> FloatArray:
 
 
 def _read_entry(name: str, entry: Any) -> dict[str, Any]:
-    """One target of the YAML form as ``{value, weight?, scale?}``."""
+    """One target of the YAML form as ``{value, weight?, scale?, loss?}``."""
     fields = dict(entry) if isinstance(entry, Mapping) else {"value": entry}
-    unknown = sorted(set(fields) - {"value", "weight", "scale"})
+    unknown = sorted(set(fields) - {"value", "weight", "scale", "loss"})
     if unknown or "value" not in fields:
         raise ValueError(
-            f"target {name!r} is given as {entry!r}; allowed keys are value (required), weight "
-            "and scale"
+            f"target {name!r} is given as {entry!r}; allowed keys are value (required), weight, "
+            "scale and loss"
         )
     return fields
+
+
+def _complete(entry: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Fields of a target, with the scale that its loss or else its outcome has."""
+    what = f"target {outcome.name!r}"
+    try:
+        loss = read_loss(entry.get("loss", Absolute.name))
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+    taken = loss.scale_at(entry["value"]) if is_number(entry["value"]) else None
+    if taken is not None and "scale" in entry:
+        raise ValueError(
+            f"{what} has a scale, but the loss {loss.name} takes its scale from the value: leave "
+            f"the scale out, and state the fraction as {loss.to_yaml()}"
+        )
+    if taken == 0:
+        raise ValueError(
+            f"{what}: the loss {loss.name} needs a value other than 0, since its scale is a "
+            f"fraction of it; use the loss {Absolute.name} and a scale"
+        )
+    return {"scale": taken or outcome.scale, **entry, "loss": loss}
+
+
+def _entry_of(target: Target) -> dict[str, Any]:
+    """The YAML form of a target; what its loss implies is left out."""
+    entry: dict[str, Any] = {"value": target.value, "weight": target.weight}
+    if target.loss.scale_at(target.value) is None:
+        entry["scale"] = target.scale
+    if target.loss != Absolute():
+        entry["loss"] = target.loss.to_yaml()
+    return entry

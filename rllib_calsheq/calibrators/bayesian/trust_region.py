@@ -73,8 +73,7 @@ class TrustRegionCalibrator(TrialCalibrator):
 
     def _observe(self, rewards: FloatArray, outcomes: FloatArray) -> FloatArray:
         """Reward and signed misses (M, 1 + K); keeps the residuals of the misses."""
-        targets = self.targets
-        misses = (outcomes[:, targets.index] - targets.values) / targets.scales
+        misses = self.targets.signed_misses(outcomes)
         misses = np.where(np.isfinite(misses), misses, np.nan)
         known = np.isfinite(misses)
         count = np.maximum(known.sum(axis=0), 1)
@@ -102,7 +101,7 @@ class TrustRegionCalibrator(TrialCalibrator):
     def _known_reward(self, misses: torch.Tensor) -> torch.Tensor:
         """r_cal of single episodes around mean signed misses (..., K), averaged: (...)."""
         noisy = misses[..., None, :] + torch.from_numpy(self._noise())
-        fit = noisy.abs().add(1.0).reciprocal().mean(dim=-2)
+        fit = self.targets.losses(noisy).add(1.0).reciprocal().mean(dim=-2)
         return fit @ torch.from_numpy(self.targets.weights)
 
     def _noise(self) -> FloatArray:

@@ -62,8 +62,8 @@ class OutcomeCritic:
         correct: Whether the expected reward is corrected by a linear fit of what it has
             missed in the recent episodes. Without it, a bias of the predicted outcomes can
             lead the particles downhill for good.
-        softening_stages: As long as pooled outcomes miss some target by more than a scale, all
-            scales are taken as wide as the largest miss, and the loss is curved, so that far
+        softening_stages: As long as pooled outcomes have a loss above 1 on some target, all losses
+            are divided by the largest one, and the reward is curved, so that far
             targets count more than near ones: less so with every stage; it has fallen to 1/e after
             this many. An inverse loss is flat far from its target and steep at it, so that giving
             a far target up for near ones would be a local optimum. 0 for none.
@@ -105,7 +105,7 @@ class OutcomeCritic:
         self._residuals: FloatArray = np.zeros((0, K))
         self._num_residuals: npt.NDArray[np.intp] = np.zeros(K, dtype=np.intp)
         self._softening_stages = softening_stages
-        #: Stages so far, and the factor on all scales: numbers, as arrays like the rest.
+        #: Stages so far, and the softness: numbers, as arrays like the rest.
         self._stages: npt.NDArray = np.zeros(())
         self._softness: npt.NDArray = np.ones(())
         self._correct = correct
@@ -122,8 +122,7 @@ class OutcomeCritic:
             Numbers to log: ``critic_error``, the root mean squared error of this stage's
             misses as predicted before it was seen, in units of the targets' scales.
         """
-        targets = self._targets
-        signed = (outcomes[:, targets.index] - targets.values) / targets.scales
+        signed = self._targets.signed_misses(outcomes)
         happened = np.isfinite(signed)
         features = self._features(profiles)
         expected, _ = self._split(self._outcomes.predict(features))
@@ -145,11 +144,11 @@ class OutcomeCritic:
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
 
     def _softness_after(self, misses: FloatArray) -> npt.NDArray:
-        """Factor on the scales, from this stage's signed misses (M, K): 1 where none is above 1."""
+        """Softness w, from this stage's signed misses (M, K): 1 where no pooled loss is above 1."""
         self._stages = self._stages + 1.0
         if not self._softening_stages:
             return np.ones(())
-        farthest = np.max(np.nan_to_num(np.abs(pool(misses))), initial=1.0)
+        farthest = np.max(np.nan_to_num(self._targets.losses(pool(misses))), initial=1.0)
         return np.asarray(1.0 + (farthest - 1.0) * np.exp(-self._stages / self._softening_stages))
 
     def _fit_correction(self) -> None:
@@ -157,7 +156,8 @@ class OutcomeCritic:
         rng = stream_rng(Stream.CORRECTION)
         expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
         first_order = self._first_order(self._recent_features)
-        fit = np.nan_to_num(softened_fit(self._recent_misses, self._softness))
+        losses = self._targets.losses(self._recent_misses)
+        fit = np.nan_to_num(softened_fit(losses, self._softness))
         missed = first_order.T @ (fit @ self._targets.weights - expected)
         ridge = CORRECTION_RIDGE * self._ridge
         self._correction = solve_ridge(first_order.T @ first_order, ridge, missed)
@@ -193,7 +193,7 @@ class OutcomeCritic:
         fit = np.zeros_like(mean)
         softness = np.float32(self._softness)
         for row in noise:
-            fit += softened_fit(mean + row * noise_scale, softness)
+            fit += softened_fit(self._targets.losses(mean + row * noise_scale), softness)
         fit *= np.clip(happens, 0.0, 1.0) / num_noise
         return np.asarray(fit @ self._targets.weights)
 
@@ -284,17 +284,17 @@ class OutcomeCritic:
 
 
 def softened_fit(
-    misses: npt.NDArray[Any], softness: npt.NDArray[Any] | np.floating[Any]
+    losses: npt.NDArray[Any], softness: npt.NDArray[Any] | np.floating[Any]
 ) -> npt.NDArray[Any]:
-    """1 / (1 + x/w + (1 − 1/w)·x²) of misses y, with x = |y| / w.
+    """1 / (1 + x/w + (1 − 1/w)·x²) of losses ℓ, with x = ℓ / w.
 
-    At w = 1 it is the reward's own fit, 1 / (1 + |y|); for w > 1 it is wide and curved.
+    At w = 1 it is the reward's own fit, 1 / (1 + ℓ); for w > 1 it is wide and curved.
 
     Args:
-        misses: Misses in scales, any shape.
+        losses: Losses of the targets, any shape.
         softness: w ≥ 1, ().
     """
-    wide = np.abs(misses) / softness
+    wide = losses / softness
     near = 1 / softness
     return np.asarray(1 / (1 + wide * (near + (1 - near) * wide)))
 
