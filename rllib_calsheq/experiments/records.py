@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq import __version__
 from rllib_calsheq.calibrators import calibrator_config, entries, find_entry
 from rllib_calsheq.core.version import __version__
 
