@@ -53,6 +53,20 @@ class Plain(Calibrator):
         return {}
 
 
+@configuration
+class RateConfig:
+    learning_rate: Fraction = 0.1
+
+
+class OwnRate(Plain):
+    """It has a rate that no schedule sets."""
+
+    config_class: ClassVar[type | None] = RateConfig
+
+    def __init__(self, start, num_particles, targets, seed, config):
+        super().__init__(start, num_particles, targets, seed)
+
+
 class Unfinished(Calibrator):
     def _propose(self):
         return self.profiles

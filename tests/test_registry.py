@@ -147,6 +147,15 @@ def walk_config(**fields):
     )
 
 
+def test_a_learning_rate_that_no_schedule_sets_may_be_given():
+    config = walk_config()
+    config.calibration(calibrator={"name": "own_calibrator.OwnRate", "learning_rate": 0.2})
+    config.validate()
+    config.calibration(calibrator={"name": "ppo", "learning_rate": 0.2})
+    with pytest.raises(ValueError, match=r"set lr_cal\.initial instead"):
+        config.validate()
+
+
 @pytest.mark.learning
 def test_it_trains_and_goes_on_from_a_checkpoint_and_is_evaluated(tmp_path):
     algorithm = walk_config(step=0.2).build_algo()
