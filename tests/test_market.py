@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from market_play import NO_QUOTE, make, outcomes, play, profile_of, trades
 
+from rllib_calsheq.core.targets import Outcome
 from rllib_calsheq.envs import ArrayMarket, MarketConfig, MarketEnv
 
 # --- golden facts of the specification ------------------------------------------------
@@ -248,3 +249,22 @@ def test_episodes_without_a_seed_follow_from_the_last_seed():
         runs.append([env.reset()[0]["merchant_2"] for _ in range(2)])
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0][0], runs[0][1])
+
+
+# --- outcomes by name -------------------------------------------------------------------
+
+
+def test_the_markets_outcomes_find_their_columns_by_name():
+    market = make()
+    play(market, profile_of(market), 3, 0.25)
+    usual = market.episode_outcomes()
+    market.outcomes = market.outcomes[::-1]
+    np.testing.assert_array_equal(market.episode_outcomes(), usual[:, ::-1])
+
+
+def test_an_outcome_of_the_market_without_a_value_is_refused_at_once():
+    market = make()
+    play(market, profile_of(market), 3, 0.25)
+    market.outcomes = (*market.outcomes, Outcome("supertype_1.wealth", 1.0))
+    with pytest.raises(ValueError, match=r"\['supertype_1.wealth'\] have no value"):
+        market.episode_outcomes()

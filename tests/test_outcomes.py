@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.core.outcomes import OutcomeColumns, read_outcomes
+from rllib_calsheq.core.outcomes import OutcomeColumns, by_name, read_outcomes
 from rllib_calsheq.core.targets import Outcome
 
 from echo_env import ArrayEcho, EchoEnv
@@ -93,3 +93,11 @@ def test_outcomes_are_read_with_as_many_numbers_as_names():
     env.reset(np.full((2, 3), 0.5), [1, 2])
     with pytest.raises(ValueError, match=r"ArrayMore gave outcomes of shape \(2, 4\)"):
         read_outcomes(env, 2)
+
+
+def test_values_find_their_columns_by_name_whatever_their_order():
+    outcomes = (Outcome("a", 1.0), Outcome("b", 1.0))
+    found = by_name(outcomes, {"b": np.array([3.0, 4.0]), "a": np.array([1.0, np.nan])})
+    np.testing.assert_array_equal(found, [[1.0, 3.0], [np.nan, 4.0]])
+    with pytest.raises(ValueError, match=r"\['b'\] have no value and \['c'\] are no outcomes"):
+        by_name(outcomes, {"a": np.zeros(2), "c": np.zeros(2)})

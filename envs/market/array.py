@@ -13,8 +13,17 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.outcomes import by_name
 from rllib_calsheq.core.supertypes import FloatArray
-from rllib_calsheq.envs.market.config import MarketConfig
+from rllib_calsheq.envs.market.config import (
+    ABS_INVENTORY,
+    HALF_SPREAD,
+    SHARE,
+    MarketConfig,
+    outcome_name,
+    percentile,
+)
+from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
 
 #: Observation entries before the type: inventory, last price step, time, own two last
 #: half-spreads, own last bought and sold volume.
@@ -333,40 +342,28 @@ class ArrayMarket:
         total = self._traded.sum(axis=1, keepdims=True)
         share = np.where(total > 0, self._traded / np.where(total > 0, total, 1.0), np.nan)
         steps = max(self._t, 1)
-        percentiles = self._quantity_percentiles()
-        columns = []
-        for g in range(len(self.supertype_space.supertypes)):
+        quantities = self._quantity_percentiles()
+        found: dict[str, FloatArray] = {}
+        for g, supertype in enumerate(self.supertype_space.supertypes):
             members = self._group == g
-            columns.append(share[:, members].mean(axis=1, keepdims=True))
-            columns.append(percentiles[:, g])
-            columns.append(self._sum_half_spread[:, members].mean(axis=1, keepdims=True) / steps)
-            columns.append(self._sum_abs_inventory[:, members].mean(axis=1, keepdims=True) / steps)
-        return np.concatenate(columns, axis=1)
+            measures = {
+                SHARE: share[:, members].mean(axis=1),
+                HALF_SPREAD: self._sum_half_spread[:, members].mean(axis=1) / steps,
+                ABS_INVENTORY: self._sum_abs_inventory[:, members].mean(axis=1) / steps,
+            }
+            for p, column in zip(self.config.percentiles, quantities[:, g].T, strict=True):
+                measures[percentile(p)] = column
+            found.update({outcome_name(supertype, m): v for m, v in measures.items()})
+        return by_name(self.outcomes, found)
 
     def _quantity_percentiles(self) -> FloatArray:
-        """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants.
-
-        Quantities come from a table, so that counting replaces sorting: a percentile lies
-        between the two order statistics that cumulative counts lead to, as in numpy.percentile.
-        """
+        """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants."""
         cells = len(self._inventory) * len(self.supertype_space.supertypes)
         values = len(self._distinct)
         trades = np.concatenate(self._trades) if self._trades else np.empty(0, dtype=np.intp)
-        histogram = np.bincount(trades, minlength=cells * values).reshape(cells, values)
-        cumulative = histogram.cumsum(axis=1)
-        count = cumulative[:, -1]
-        rank = np.asarray(self.config.percentiles) / 100.0 * np.maximum(count - 1, 0)[:, None]
-        below = np.floor(rank).astype(np.intp)
-        above = np.minimum(below + 1, np.maximum(count - 1, 0)[:, None])
-
-        def order_statistic(k: npt.NDArray[np.intp]) -> FloatArray:
-            position = (cumulative[:, None, :] <= k[:, :, None]).sum(axis=-1)
-            return self._distinct[np.minimum(position, values - 1)]
-
-        low, high = order_statistic(below), order_statistic(above)
-        found = low + (high - low) * (rank - below)
-        found[count == 0] = np.nan
-        return found.reshape(len(self._inventory), -1, rank.shape[1])
+        counts = np.bincount(trades, minlength=cells * values).reshape(cells, values)
+        found = percentiles_of_counts(self._distinct, counts, self.config.percentiles)
+        return found.reshape(len(self._inventory), -1, found.shape[1])
 
 
 def _successes(rng: np.random.Generator, trials: int, probability: float) -> npt.NDArray[np.int64]:

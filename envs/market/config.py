@@ -23,6 +23,8 @@ from rllib_calsheq.core.targets import DECILES, Outcome
 
 SUPERTYPE_1 = "supertype_1"
 SUPERTYPE_2 = "supertype_2"
+#: What an outcome measures; its name is `outcome_name` of a supertype and of this.
+SHARE, HALF_SPREAD, ABS_INVENTORY = "share", "half_spread", "abs_inventory"
 
 #: Scale of a miss in market share: a miss of five points halves the fit.
 SHARE_SCALE = 0.05
@@ -32,6 +34,19 @@ MAX_CHOICE_EXPONENT = 80.0
 OBJECT_BYTES = 1000
 #: Scale of a miss in a percentile of the transaction quantities, in lots.
 PERCENTILE_SCALE = 5.0
+#: Smallest scale of a percentile that is a target from data, as a fraction of its value (median:
+#: 2.5 of 50.5 lots).
+PERCENTILE_SCALE_FLOOR = 0.05
+
+
+def percentile(p: float) -> str:
+    """The measure that is the p % percentile of the quantities of a supertype's transactions."""
+    return f"quantity_p{p:g}"
+
+
+def outcome_name(supertype: str, measure: str) -> str:
+    """Name of an outcome of the market, e.g. ``supertype_1.share``."""
+    return f"{supertype}.{measure}"
 
 
 @configuration
@@ -185,7 +200,7 @@ class MarketConfig:
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """The outcomes of an episode, in the order of the outcome vector."""
+        """The outcomes of an episode; `ArrayMarket.episode_outcomes` has a value for each name."""
         found: list[Outcome] = []
         quantities = self.quantity_table[0]
         # Shares of all merchants sum to 1, so that their mean over k of them is at most 1 / k.
@@ -193,7 +208,7 @@ class MarketConfig:
         for s in self.supertype_space.supertypes:
             found.append(
                 Outcome(
-                    f"{s}.share",
+                    outcome_name(s, SHARE),
                     SHARE_SCALE,
                     f"mean share of a merchant in traded {self.share_by}",
                     low=0.0,
@@ -202,7 +217,7 @@ class MarketConfig:
             )
             found.extend(
                 Outcome(
-                    f"{s}.quantity_p{p:g}",
+                    outcome_name(s, percentile(p)),
                     PERCENTILE_SCALE * self.lot_size,
                     f"{p:g} % percentile of the quantities of its transactions",
                     low=float(quantities.min()),
@@ -212,14 +227,16 @@ class MarketConfig:
             )
             found.append(
                 Outcome(
-                    f"{s}.half_spread",
+                    outcome_name(s, HALF_SPREAD),
                     0.05,
                     "mean quoted half-spread in ticks",
                     low=0.0,
                     high=self.max_half_spread,
                 )
             )
-            found.append(Outcome(f"{s}.abs_inventory", 100.0, "mean |inventory| in lots", low=0.0))
+            found.append(
+                Outcome(outcome_name(s, ABS_INVENTORY), 100.0, "mean |inventory| in lots", low=0.0)
+            )
         return tuple(found)
 
     @cached_property

@@ -31,6 +31,15 @@ from rllib_calsheq.data.transactions import (
     seller_names,
     starting_supertypes,
 )
+from rllib_calsheq.envs.market.config import (
+    PERCENTILE_SCALE_FLOOR,
+    SHARE,
+    SUPERTYPE_1,
+    SUPERTYPE_2,
+    outcome_name,
+    percentile,
+)
+from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
 
 __all__ = [
     "cluster_quantities",
@@ -47,8 +56,6 @@ MEAN_LOTS = 50.5
 SHARE_WEIGHT = 0.25
 #: Smallest scale of the market share: 1.5 times its deviation from episode to episode.
 SHARE_SCALE_FLOOR = 0.02
-#: Smallest scale of a percentile, as a fraction of its value (median: 2.5 of 50.5 lots).
-PERCENTILE_SCALE_FLOOR = 0.05
 
 
 def transaction_outcomes(
@@ -177,13 +184,14 @@ def targets_from_transactions(
     is_other = (sellers != name).to_numpy()
     values = transaction_outcomes(is_other, amounts, n, share_by, percentiles)
     errors = _standard_errors(is_other, amounts, n, share_by, percentiles, bootstrap, seed)
-    groups = ("supertype_1", "supertype_2") if supertype_2 else ("supertype_1",)
-    chosen = [f"{group}.quantity_p{p}" for group in groups for p in percentiles]
+    groups = (SUPERTYPE_1, SUPERTYPE_2) if supertype_2 else (SUPERTYPE_1,)
+    chosen = [outcome_name(group, percentile(p)) for group in groups for p in percentiles]
+    share = outcome_name(SUPERTYPE_1, SHARE)
     targets = {
-        "supertype_1.share": {
-            "value": plain_number(values["supertype_1.share"]),
+        share: {
+            "value": plain_number(values[share]),
             "weight": float(share_weight),
-            "scale": plain_number(max(errors["supertype_1.share"], share_floor)),
+            "scale": plain_number(max(errors[share], share_floor)),
         }
     }
     for outcome in chosen:
@@ -223,8 +231,8 @@ def targets_from_transactions(
 
 def _outcome_names(percentiles: Sequence[float]) -> list[str]:
     """Names of both supertypes' share and percentiles, in the order of the vectors below."""
-    measures = ["share", *(f"quantity_p{p}" for p in percentiles)]
-    return [f"{s}.{m}" for s in ("supertype_1", "supertype_2") for m in measures]
+    measures = [SHARE, *map(percentile, percentiles)]
+    return [outcome_name(s, m) for s in (SUPERTYPE_1, SUPERTYPE_2) for m in measures]
 
 
 def _count(is_other: npt.ArrayLike, quantities: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray]:
@@ -241,23 +249,10 @@ def _outcomes_of_counts(
     share_by: str,
     percentiles: Sequence[float],
 ) -> FloatArray:
-    """Share and percentiles of both supertypes, flat, from what `_count` returns.
-
-    A percentile equals `numpy.percentile` of ``numpy.repeat(values, counts)``.
-    """
+    """Share and percentiles of both supertypes, flat, from what `_count` returns."""
     mass = (counts * (1.0 if share_by == "count" else values)).sum(axis=1)
     shares = mass / [1, num_merchants - 1] / (mass.sum() or np.nan)
-    outcomes = np.full((2, 1 + len(percentiles)), np.nan)
-    outcomes[:, 0] = shares
-    for g, ends in enumerate(np.cumsum(counts, axis=1)):
-        if shares[g] > 0:
-            rank = np.asarray(percentiles) / 100.0 * (ends[-1] - 1)
-            below = np.floor(rank)
-            low = values[np.searchsorted(ends, below, side="right")]
-            above = np.minimum(below + 1, ends[-1] - 1)
-            high = values[np.searchsorted(ends, above, side="right")]
-            outcomes[g, 1:] = low + (high - low) * (rank - below)
-    return outcomes.ravel()
+    return np.column_stack([shares, percentiles_of_counts(values, counts, percentiles)]).ravel()
 
 
 def _standard_errors(

@@ -8,6 +8,7 @@ targets find both by name.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -98,6 +99,25 @@ class OutcomeColumns:
                 )
             parts.append(array)
         return np.concatenate(parts, axis=1)
+
+
+def by_name(outcomes: Sequence[Outcome], values: Mapping[str, npt.ArrayLike]) -> FloatArray:
+    """Outcome vectors (E, N) of named values (E,): each finds its column by its name.
+
+    Raises:
+        ValueError: If an outcome has no value, or a value is no outcome's.
+    """
+    names = [o.name for o in outcomes]
+    if set(names) != set(values):
+        missing, unknown = (
+            sorted(set(one) - set(other)) for one, other in ((names, values), (values, names))
+        )
+        raise ValueError(
+            f"outcomes and their values must have the same names, but {missing} have no value and "
+            f"{unknown} are no outcomes: state each outcome where `outcomes` is made, and give its "
+            "value under the same name where episode_outcomes() is"
+        )
+    return np.stack([np.asarray(values[name], dtype=np.float64) for name in names], axis=1)
 
 
 def read_outcomes(env: Any, *episodes: int) -> FloatArray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.core.targets import DECILES
+from rllib_calsheq.envs.market.config import SHARE, outcome_name, percentile
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class Setting:
     @property
     def outcomes(self) -> tuple[str, ...]:
         """Names of the outcomes that are targets, all of equal weight."""
-        shares = [f"supertype_{s}.share" for s in self.share_of]
-        percentiles = [f"supertype_{s}.quantity_p{p}" for s in self.percentiles_of for p in DECILES]
+        shares = [outcome_name(f"supertype_{s}", SHARE) for s in self.share_of]
+        percentiles = [
+            outcome_name(f"supertype_{s}", percentile(p))
+            for s in self.percentiles_of
+            for p in DECILES
+        ]
         return tuple(shares + percentiles)
 
 
