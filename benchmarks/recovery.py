@@ -16,6 +16,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rllib_calsheq.core.defaults import STORAGE
+from rllib_calsheq.results.checkpoints import EVALUATION_FILE
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = [f"setting_3_{name}" for name in ("small", "large", "middle", "extremes", "lower_half")]
 
@@ -23,7 +26,7 @@ TARGETS = [f"setting_3_{name}" for name in ("small", "large", "middle", "extreme
 def run(storage, targets, seed, stages, extra):
     """One calibration to its end; returns what its evaluation says."""
     name = f"{targets}_seed{seed}"
-    found = storage / name / "trial_00000" / "evaluation.json"
+    found = storage / name / "trial_00000" / EVALUATION_FILE
     start = time.perf_counter()
     if not found.is_file():
         command = [
@@ -57,7 +60,7 @@ def main():
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     options.add_argument("--stages", type=int, default=300)
     options.add_argument("--jobs", type=int, default=2, help="runs at a time (default: 2)")
-    options.add_argument("--storage-path", default="~/ray_results/recovery")
+    options.add_argument("--storage-path", default=f"{STORAGE}/recovery")
     options.add_argument("--set", dest="extra", action="append", default=[], help="as rllib train")
     args = options.parse_args()
     storage = Path(args.storage_path).expanduser()

@@ -44,8 +44,9 @@ def begin_stage(algorithm: Any) -> None:
 
     Begun again, as after a restore, a stage has the same profiles.
     """
-    table = algorithm.calibration.begin_stage()
-    rate = algorithm.calibration.lr_shared.at(table.stage - 1)
+    calibration = algorithm.calibration
+    table = calibration.begin_stage()
+    rate = calibration.lr_shared.at(calibration.finished_stages)
 
     def prepare(learner: TwoTimescalePPOLearner) -> None:
         learner.set_learning_rate(rate)

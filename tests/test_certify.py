@@ -1,4 +1,4 @@
-"""Certificates end to end: parts, resuming, any environment with an array form, the command."""
+"""Certificates end to end: jobs, resuming, any environment with an array form, the command."""
 
 import json
 import subprocess
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.certificates.certify import certify, default_folder
-from rllib_calsheq.certificates.config import CertificateSettings
-from rllib_calsheq.certificates.jobs import certificate_jobs as work
-from rllib_calsheq.certificates.jobs.frozen_game import Bench
-from rllib_calsheq.certificates.jobs.store import PartStore
+from rllib_calsheq.certificates.certify import certify
+from rllib_calsheq.certificates.config import CertificateConfig
+from rllib_calsheq.certificates.jobs.certificate_jobs import DEVIATOR, FRESH_CHEAP, Job
+from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
+from rllib_calsheq.certificates.jobs.store import JobStore, default_folder
 from rllib_calsheq.certificates.report.pictures import draw_certificate
 from rllib_calsheq.certificates.search.deviators import (
     Training,
@@ -30,7 +30,7 @@ from rllib_calsheq.envs import SubwayEnv
 
 from echo_env import EchoEnv
 
-SMALL = CertificateSettings(
+SMALL = CertificateConfig(
     seeds=2, budget=64, batch=16, measurements=2, validation=16, fresh=24, settling=2
 )
 KEYS = (
@@ -114,10 +114,10 @@ def test_a_certificate_of_a_box_with_one_supertype_and_no_targets(echo, tmp_path
     draw_certificate(found, tmp_path / "page.png")
 
 
-def test_finished_parts_are_reused_and_unfinished_ones_come_out_the_same(subway, tmp_path):
+def test_finished_jobs_are_reused_and_unfinished_ones_come_out_the_same(subway, tmp_path):
     first = certify(subway, SMALL, tmp_path)
-    (parts,) = tmp_path.glob("parts-*")
-    files = sorted(parts.glob("*.npz"))
+    (jobs,) = tmp_path.glob("parts-*")
+    files = sorted(jobs.glob("*.npz"))
     names = [f.stem for f in files]
     assert {"settle", "cheap", "deviator_whole_shared_0", "fresh_deviator_whole_scratch_1"} <= {
         *names
@@ -125,10 +125,10 @@ def test_finished_parts_are_reused_and_unfinished_ones_come_out_the_same(subway,
     lines = []
     again = certify(subway, SMALL, tmp_path, progress=lines.append)
     assert all("was stored" in line for line in lines)
-    # As if it had been killed: a trained part, one that follows from it, and half a file.
+    # As if it had been killed: a trained job, one that follows from it, and half a file.
     for name in ("deviator_whole_shared_0", "fresh_deviator_whole_shared_0", "settle"):
-        (parts / f"{name}.npz").unlink()
-    (parts / ".settle.1.npz").write_bytes(b"half")
+        (jobs / f"{name}.npz").unlink()
+    (jobs / ".settle.1.npz").write_bytes(b"half")
     lines = []
     resumed = certify(subway, SMALL, tmp_path, progress=lines.append)
     assert sum("was stored" not in line for line in lines) == 3
@@ -140,10 +140,10 @@ def test_finished_parts_are_reused_and_unfinished_ones_come_out_the_same(subway,
     assert len(list(tmp_path.glob("parts-*"))) == 2
 
 
-def test_parts_are_computed_in_other_processes_alike(echo, tmp_path):
-    settings = replace(SMALL, seeds=1, settling=0)
-    alone = certify(echo, settings, tmp_path / "one")
-    together = certify(echo, settings, tmp_path / "two", workers=2)
+def test_jobs_are_computed_in_other_processes_alike(echo, tmp_path):
+    config = replace(SMALL, seeds=1, settling=0)
+    alone = certify(echo, config, tmp_path / "one")
+    together = certify(echo, config, tmp_path / "two", workers=2)
     for found in (alone, together):
         for key in ("seconds", "folder"):
             found.pop(key)
@@ -181,37 +181,39 @@ def test_a_killed_command_leaves_no_worker_and_goes_on_where_it_was(echo, tmp_pa
 
 def test_a_deviator_learns_from_its_own_steps_only(echo):
     """The reward peaks at a = 0.3, whatever the others do: a deviator finds it."""
-    bench = Bench(echo, SMALL)
+    game = FrozenGame(echo, SMALL)
     training = Training(iterations=30, episodes=32, learning_rate=5e-3, measurements=1)
     ((seen, weights),) = train_deviator(
-        bench.config, bench.env, bench.policy, bench.profiles, training, (1,)
+        game.run.config, game.env, game.policy, game.profiles, training, (1,)
     )
     assert seen == 960
-    policy = bench.module_policy(weights, greedy=True)
+    policy = game.module_policy(weights, greedy=True)
     actions = policy.act(np.zeros((1, 2)), np.zeros((1, 1)))
     assert actions == pytest.approx(0.3, abs=0.1)
 
 
 def test_new_weights_follow_from_the_name_and_given_ones_are_taken(subway):
-    bench = Bench(subway, SMALL)
+    game = FrozenGame(subway, SMALL)
     module = "shared_policy"
     one, again, other = (
-        get_weights(build_learner(bench.config, bench.env, None, *keys).module[module].unwrapped())
+        get_weights(
+            build_learner(game.run.config, game.env, None, *keys).module[module].unwrapped()
+        )
         for keys in ((1, 2), (1, 2), (1, 3))
     )
     assert all((one[k] == again[k]).all() for k in one)
     assert any((one[k] != other[k]).any() for k in one)
     comparison = Comparison(
-        bench.env, bench.policy, draw_episodes(bench.env, bench.profiles, 8, Stream.FRESH, 1)
+        game.env, game.policy, draw_episodes(game.env, game.profiles, 8, Stream.FRESH, 1)
     )
-    same = bench.module_policy(bench.shared_weights)
-    assert not over_roles(comparison.gains(same), bench.shares).any()
+    same = game.module_policy(game.shared_weights)
+    assert not over_roles(comparison.gains(same), game.shares).any()
 
 
 def test_the_shared_policy_is_the_one_that_the_run_used(subway):
-    bench = Bench(subway, SMALL)
-    module = bench.run._runner.module["shared_policy"].unwrapped()
-    mine = bench.shared_weights
+    game = FrozenGame(subway, SMALL)
+    module = game.run._runner.module["shared_policy"].unwrapped()
+    mine = game.shared_weights
     for name, value in module.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), mine[name])
 
@@ -223,19 +225,19 @@ def test_everyone_may_be_made_to_take_one_action(echo, tmp_path):
     assert "shared" not in found["kinds"]
     assert found["lag"] is None
     with pytest.raises(ValueError, match="the action of all agents is"):
-        Bench(echo, replace(SMALL, action=(2.0,)))
+        FrozenGame(echo, replace(SMALL, action=(2.0,)))
 
 
 def test_another_environment_must_suit_the_policy(subway, echo):
-    more = Bench(subway, replace(SMALL, env_config={"num_inside": 7}))
+    more = FrozenGame(subway, replace(SMALL, env_config={"num_inside": 7}))
     assert len(more.env.agent_supertypes) == 10
     with pytest.raises(ValueError, match="num_insid"):
-        Bench(subway, replace(SMALL, env_config={"num_insid": 7}))
+        FrozenGame(subway, replace(SMALL, env_config={"num_insid": 7}))
     with pytest.raises(ValueError, match=r"parameter is 'only\.x'"):
-        Bench(echo, replace(SMALL, parameters={"only.x": 0.2}))
+        FrozenGame(echo, replace(SMALL, parameters={"only.x": 0.2}))
     with pytest.raises(ValueError, match="outside its allowed range"):
-        Bench(echo, replace(SMALL, parameters={"only.a": 2.0}))
-    moved = Bench(echo, replace(SMALL, parameters={"only.a": 0.9}))
+        FrozenGame(echo, replace(SMALL, parameters={"only.a": 2.0}))
+    moved = FrozenGame(echo, replace(SMALL, parameters={"only.a": 0.9}))
     np.testing.assert_allclose(moved.profiles, [[0.9, 0.5, 0.5]])
 
 
@@ -251,18 +253,18 @@ def test_another_environment_must_suit_the_policy(subway, echo):
         ("settling", -1),
     ],
 )
-def test_settings_are_refused_with_what_is_allowed(field, value):
+def test_a_configuration_is_refused_with_what_is_allowed(field, value):
     with pytest.raises(ValueError, match=f"{field} is .*; allowed: "):
         replace(SMALL, **{field: value})
 
 
-def test_parts_of_other_settings_are_left_alone(tmp_path):
-    store = PartStore(tmp_path, {"a": 1})
-    store.save("part", {"x": np.arange(3)})
-    np.testing.assert_array_equal(store.load("part")["x"], np.arange(3))
+def test_jobs_of_other_configurations_are_left_alone(tmp_path):
+    store = JobStore(tmp_path, {"a": 1})
+    store.save("job", {"x": np.arange(3)})
+    np.testing.assert_array_equal(store.load("job")["x"], np.arange(3))
     assert store.load("other") is None
-    assert PartStore(tmp_path, {"a": 2}).load("part") is None
-    assert PartStore(tmp_path, {"a": 1}).load("part") is not None
+    assert JobStore(tmp_path, {"a": 2}).load("job") is None
+    assert JobStore(tmp_path, {"a": 1}).load("job") is not None
 
 
 def test_certificates_of_other_seeds_discounts_and_budgets_leave_each_other_alone(echo, tmp_path):
@@ -275,7 +277,7 @@ def test_certificates_of_other_seeds_discounts_and_budgets_leave_each_other_alon
         replace(tiny, budget=32),
         replace(tiny, env_config={"num_agents": 3}),
     ]
-    found = [certify(echo, settings, tmp_path) for settings in asked]
+    found = [certify(echo, config, tmp_path) for config in asked]
     files = list(tmp_path.glob("*.json"))
     assert len(files) == len(asked)
     for certificate in found:
@@ -297,8 +299,8 @@ def test_a_folder_of_many_differences_has_a_name_that_a_file_system_takes(tmp_pa
 def test_certificates_of_different_questions_have_folders_of_their_own(tmp_path):
     place = tmp_path / "checkpoint_000003"
     names = {
-        default_folder(place, settings).name
-        for settings in (
+        default_folder(place, config).name
+        for config in (
             SMALL,
             replace(SMALL, supertypes="particles"),
             replace(SMALL, env_config={"num_merchants": 50}),
@@ -345,7 +347,7 @@ def test_a_run_that_is_none_is_refused(tmp_path, capsys):
     assert "there is nothing at" in capsys.readouterr().err
 
 
-def test_part_names_are_those_of_files():
-    part = work.Part(work.DEVIATOR, "shared", 1, 2)
-    assert part.name == "deviator_supertype_2_shared_2"
-    assert work.Part(work.FRESH_CHEAP, index=7).name == "fresh_cheap_7"
+def test_names_of_jobs_are_those_of_files():
+    job = Job(DEVIATOR, "shared", 1, 2)
+    assert job.name == "deviator_supertype_2_shared_2"
+    assert Job(FRESH_CHEAP, index=7).name == "fresh_cheap_7"

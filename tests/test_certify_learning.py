@@ -12,12 +12,12 @@ import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.certificates.certify import certify
-from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.envs import MarketConfig, MarketEnv
 
 MERCHANTS, TEMPERATURE = 5, 0.2
 EARLY, FINAL = 4, 150
-SETTINGS = CertificateSettings(
+CONFIG = CertificateConfig(
     seeds=1, budget=1536, batch=64, measurements=3, validation=256, fresh=512, settling=0
 )
 
@@ -66,22 +66,22 @@ def test_the_analytic_gain_vanishes_at_the_known_equilibrium_only():
 
 @pytest.mark.learning
 def test_nobody_gains_by_leaving_the_learned_equilibrium(checkpoints, tmp_path):
-    final = certify(checkpoints[FINAL], SETTINGS, tmp_path / "final")
+    final = certify(checkpoints[FINAL], CONFIG, tmp_path / "final")
     assert final["relative_epsilon"] <= 0.01
     # An early policy is further from it, beyond both intervals.
-    early = certify(checkpoints[EARLY], SETTINGS, tmp_path / "early")
+    early = certify(checkpoints[EARLY], CONFIG, tmp_path / "early")
     assert early["epsilon_low"] / early["value"] > final["epsilon_high"] / final["value"]
     assert early["relative_epsilon"] > 0.05
 
 
 @pytest.mark.learning
 def test_a_profitable_deviation_is_found_and_its_gain_is_the_analytic_one(checkpoints, tmp_path):
-    forced = certify(checkpoints[FINAL], replace(SETTINGS, action=action(0.6)), tmp_path)
+    forced = certify(checkpoints[FINAL], replace(CONFIG, action=action(0.6)), tmp_path)
     assert forced["relative_epsilon"] == pytest.approx(relative_gain(0.6), rel=0.1)
     assert forced["kinds"]["scratch"]["relative_epsilon"] > 0.1
 
 
 @pytest.mark.learning
 def test_constant_quotes_at_the_known_equilibrium_pass(checkpoints, tmp_path):
-    settings = replace(SETTINGS, action=action(0.25))
-    assert certify(checkpoints[FINAL], settings, tmp_path)["relative_epsilon"] <= 0.01
+    config = replace(CONFIG, action=action(0.25))
+    assert certify(checkpoints[FINAL], config, tmp_path)["relative_epsilon"] <= 0.01

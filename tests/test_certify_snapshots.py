@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.report.pictures import draw_transitivity
-from rllib_calsheq.certificates.snapshots import (
-    choose_snapshots,
-    describe,
-    measure_transitivity,
-    percent,
-)
+from rllib_calsheq.certificates.report.transitivity import describe, percent
+from rllib_calsheq.certificates.snapshots import choose_snapshots, measure_transitivity
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.results.checkpoints import TRIAL_FILE, find_checkpoints
 
@@ -72,15 +68,15 @@ def test_where_nobody_matters_to_others_all_gains_are_transitive(run, tmp_path):
 
 def test_columns_are_kept_and_other_processes_find_the_same(run, tmp_path):
     snapshots, lines = find_checkpoints(run)[::2], []
-    settings = CertificateSettings(supertypes="particles", seed=3)
-    first = measure_transitivity(snapshots, settings, 16, folder=tmp_path / "one")
+    config = CertificateConfig(supertypes="particles", seed=3)
+    first = measure_transitivity(snapshots, config, 16, folder=tmp_path / "one")
     again = measure_transitivity(
-        snapshots, settings, 16, folder=tmp_path / "one", progress=lines.append
+        snapshots, config, 16, folder=tmp_path / "one", progress=lines.append
     )
     assert all("was stored" in line for line in lines)
-    elsewhere = measure_transitivity(snapshots, settings, 16, folder=tmp_path / "two", workers=2)
+    elsewhere = measure_transitivity(snapshots, config, 16, folder=tmp_path / "two", workers=2)
     assert first == again == {**elsewhere, "folder": first["folder"]}
-    measure_transitivity(snapshots, settings, 17, folder=tmp_path / "one")
+    measure_transitivity(snapshots, config, 17, folder=tmp_path / "one")
     assert len(list((tmp_path / "one").glob("parts-*"))) == 2
 
 

@@ -147,7 +147,7 @@ def test_one_agent_deviates_and_pairing_leaves_the_rest_as_it_was():
     others[rows, roles] = False
     assert (quiet[others] != base[others]).any()
     # An episode is the same whichever are played beside it.
-    alone = play(env, NoisyPolicy(-0.4), episodes.part(slice(7, 8)))
+    alone = play(env, NoisyPolicy(-0.4), episodes.chosen(slice(7, 8)))
     np.testing.assert_allclose(alone[0], base[7])
 
 

@@ -15,7 +15,7 @@ from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import records, tables
 from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
 from rllib_calsheq.experiments.records import differences, record_of, source_hash
-from rllib_calsheq.experiments.store import EVALUATION_FILE, StudyFolder, last_stage
+from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import (
     Run,
     Study,
@@ -23,6 +23,7 @@ from rllib_calsheq.experiments.study import (
     load_settings,
     parse_calibrator,
 )
+from rllib_calsheq.results.checkpoints import EVALUATION_FILE, last_stage
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
 TINY = {

@@ -17,9 +17,10 @@ from rllib_calsheq.calibrators import calibrator_config, entries, find_entry, ma
 from rllib_calsheq.calibrators.entry import Entry
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.experiments import records
-from rllib_calsheq.experiments.drawing import OTHER_COLOURS, label_of, looks_of
+from rllib_calsheq.experiments.drawing import label_of, looks_of
 from rllib_calsheq.experiments.study import parse_calibrator
 from rllib_calsheq.experiments.summary import calibrator_order
+from rllib_calsheq.results.palette import FURTHER
 
 from echo_env import EchoEnv
 
@@ -45,7 +46,7 @@ class TestEntries:
         for attribute in ("label", "colour"):
             found = [getattr(entry, attribute) for entry in entries().values()]
             assert len(set(found) - {None}) == len(found)
-        assert not {entry.colour for entry in entries().values()} & set(OTHER_COLOURS)
+        assert not {entry.colour for entry in entries().values()} & set(FURTHER)
 
     @BY_NAME
     def test_the_dotted_path_of_one_is_the_same_calibrator(self, name):

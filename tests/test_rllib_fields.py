@@ -296,8 +296,8 @@ def test_a_memory_learns_on_the_episode_path_is_evaluated_and_goes_on(tmp_path):
     again = CALSHEQ.from_checkpoint(checkpoint)
     assert again.train()["calibration"]["stage"] == 16
     again.stop()
-    from rllib_calsheq.certificates.config import CertificateSettings
-    from rllib_calsheq.certificates.jobs.frozen_game import Bench
+    from rllib_calsheq.certificates.config import CertificateConfig
+    from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
 
     with pytest.raises(ValueError, match="has a memory"):
-        Bench(tmp_path / "checkpoint", CertificateSettings())
+        FrozenGame(tmp_path / "checkpoint", CertificateConfig())

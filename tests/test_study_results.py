@@ -1,5 +1,6 @@
 """What a study writes: tables, the summary and figures."""
 
+import json
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from rllib_calsheq.experiments.figures import (
     outcomes_figure,
     rewards_figure,
 )
+from rllib_calsheq.experiments.study import Run
 from rllib_calsheq.experiments.summary import interval, summary
 
 # --- tables ---------------------------------------------------------------------------------
@@ -81,6 +83,24 @@ def test_final_figures_by_hand():
     recovery["recovered_fraction"] = 0.89
     found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
     assert math.isnan(found["stages_to_90"])
+
+
+def test_where_nothing_is_to_be_gained_no_fraction_is_recovered(tmp_path, monkeypatch):
+    """As in an evaluation, which says null; a fraction of nothing would be infinite."""
+    frame, profile = history([(1.0, 0.5)] * 2, [0.5] * 2, [1.0] * 2)
+    for name in SPACE.names:
+        frame[f"calibration/profile/{name}/mean"] = profile[name]
+    evaluation = {
+        "recovered_fraction": None, "reward": 0.5, "ceiling": 0.8, "reward_start": 0.8,
+        "reward_stderr": 0.01, "profile": {"s.a": 1.0, "s.b": 0.5},
+    }  # fmt: skip
+    recovery = [{"stage": 2, "seconds": 4.0, "reward": 0.5}]
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    (tmp_path / "recovery.json").write_text(json.dumps(recovery), encoding="utf-8")
+    monkeypatch.setattr(tables, "read_history", lambda trial: frame)
+    known = TargetFile(targets={"s.share": 0.4}, ceiling=0.8)
+    found = tables.run_tables(Run(1, "ppo", 0), tmp_path, known, SPACE)
+    assert found[tables.RECOVERY]["recovered_fraction"].isna().all()
 
 
 def test_the_interval_is_students():

@@ -100,17 +100,17 @@ def test_parts_of_a_certificate_are_computed_on_one_thread(monkeypatch, tmp_path
     import numpy as np
     import torch
 
-    from rllib_calsheq.certificates.jobs.certificate_jobs import Part
-    from rllib_calsheq.certificates.jobs.processes import run_parts
-    from rllib_calsheq.certificates.jobs.store import PartStore
+    from rllib_calsheq.certificates.jobs.certificate_jobs import Job
+    from rllib_calsheq.certificates.jobs.processes import run_jobs
+    from rllib_calsheq.certificates.jobs.store import JobStore
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        found = run_parts(
-            [Part("cheap")],
-            PartStore(tmp_path, {}),
+        found = run_jobs(
+            [Job("cheap")],
+            JobStore(tmp_path, {}),
             lambda part: {"threads": np.array(torch.get_num_threads())},
             lambda: None,
             1,
@@ -119,4 +119,4 @@ def test_parts_of_a_certificate_are_computed_on_one_thread(monkeypatch, tmp_path
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-    assert int(found[Part("cheap")]["threads"]) == 1
+    assert int(found[Job("cheap")]["threads"]) == 1

@@ -3,12 +3,13 @@
 A certificate freezes a checkpoint's shared policy π and its supertypes, and looks for one agent's
 profitable deviations while all others stay on π. What it finds is a lower bound of ε.
 
-- `values`: V_Λk and V̂ (equations 2 and 4) by simulation, paired by common random numbers.
-- `deviations`: deviations that need no training: constants, shifts, and the environment's own.
-- `selection`: which deviation is reported, and bootstrap intervals. Pure NumPy like the two above.
-- `policies`, `deviators`: the frozen policy, and deviators trained against it by RLlib's PPO.
+- `search`: V_Λk and V̂ (equations 2 and 4) by simulation, deviations that need no training,
+  deviators that RLlib's PPO trains against π, and which of them is reported with what interval.
+- `jobs`: a certificate in jobs, each stored when it is done, computed in one process or several
+  with one `FrozenGame`.
 - `lag`: the fit before and after the shared policy is trained on at fixed supertypes.
-- `settings`, `certify`, `parts`, `pool`, `pictures`: the certificate as a whole.
+- `report`: the numbers by name, the statement in words, and the pictures.
+- `config`, `certify`: what is asked for, and the certificate as a whole.
 - `sensitivity`: which directions of Λ the targets do not pin down.
 - `snapshots`: payoffs between the shared policies of a run's checkpoints (Assumption 1).
 """

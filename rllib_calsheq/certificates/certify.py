@@ -11,152 +11,133 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.jobs.certificate_jobs import (
     CHEAP,
     DEVIATOR,
     FRESH_CHEAP,
     FRESH_DEVIATOR,
     SETTLE,
-    Part,
+    Job,
     computer,
-    deviator_parts,
+    deviator_jobs,
     load_computer,
     merit,
 )
-from rllib_calsheq.certificates.jobs.frozen_game import Bench
-from rllib_calsheq.certificates.jobs.processes import run_parts
-from rllib_calsheq.certificates.jobs.store import Arrays, PartStore, document_name
-from rllib_calsheq.certificates.report.document import describe, part_title
+from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
+from rllib_calsheq.certificates.jobs.processes import run_jobs
+from rllib_calsheq.certificates.jobs.store import Arrays, JobStore, default_folder, result_name
+from rllib_calsheq.certificates.report.description import describe, job_title
 from rllib_calsheq.certificates.search.selection import Candidate, select
 from rllib_calsheq.core.files import write_json
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 
-#: Longest name of a certificate's folder.
-MAX_NAME_LENGTH = 100
 Progress = Callable[[str], None]
-
-
-def default_folder(checkpoint: Path, settings: CertificateSettings) -> Path:
-    """Where a certificate goes: beside the checkpoint, named after it and what is different.
-
-    Certificates of other seeds, budgets and the like share it: their files have names of their own.
-    """
-    marks = [checkpoint.name]
-    if settings.supertypes != "profile":
-        marks.append(settings.supertypes)
-    marks += [f"{k}={v}" for k, v in {**settings.env_config, **settings.parameters}.items()]
-    if settings.action is not None:
-        marks.append("action=" + ",".join(f"{a:g}" for a in settings.action))
-    name = "_".join(marks).replace("/", "-")[:MAX_NAME_LENGTH]
-    return checkpoint.absolute().parent / "certificate" / name
 
 
 def certify(
     checkpoint: str | Path,
-    settings: CertificateSettings | None = None,
+    config: CertificateConfig | None = None,
     folder: str | Path | None = None,
     workers: int = 1,
     progress: Progress = lambda line: None,
 ) -> dict[str, Any]:
     """Looks for profitable deviations from a checkpoint's shared policy, and for its lag gap.
 
-    Parts that a certificate with the same settings has finished before are taken from its folder.
+    Jobs that a certificate of the same configuration has finished before are taken from its folder.
 
     Args:
         checkpoint: Folder of the checkpoint.
-        settings: What is asked for.
-        folder: Where the certificate and its parts go; see `default_folder`.
+        config: What is asked for.
+        folder: Where the certificate and its jobs go; see `default_folder`.
         workers: Processes that share the work. More than 1 need the caller's main module to be
             importable, as for any use of `multiprocessing`.
-        progress: Called with one line a finished part.
+        progress: Called with one line a finished job.
 
     Returns:
         The certificate, as the file holds it that its ``folder`` and ``file`` name. Certificates
-        of other settings or of another checkpoint have other names.
+        of another configuration or of another checkpoint have other names.
 
     Raises:
-        ValueError: If the settings do not fit the checkpoint.
+        ValueError: If ``config`` does not fit the checkpoint.
     """
     begun = time.monotonic()
-    settings = settings or CertificateSettings()
-    if settings.action is not None or settings.env_config or settings.parameters:
+    config = config or CertificateConfig()
+    if config.action is not None or config.env_config or config.parameters:
         # Settling and targets belong to the run's own policy, environment and supertypes.
-        settings = replace(settings, settling=0)
-    bench = Bench(Path(checkpoint), settings)
-    place = Path(folder) if folder else default_folder(Path(checkpoint), settings)
-    store = PartStore(place, bench.identity())
-    first = [Part(SETTLE)] if settings.settling else []
-    first += [*deviator_parts(bench), Part(CHEAP)]
-    report = _Report(progress, bench, len(first))
-    here = computer(bench, store)
-    there = partial(load_computer, bench.run.path, bench.settings, store)
-    done = run_parts(first, store, here, there, workers, report)
-    finals = _finals(bench, done)
+        config = replace(config, settling=0)
+    game = FrozenGame(Path(checkpoint), config)
+    place = Path(folder) if folder else default_folder(Path(checkpoint), config)
+    store = JobStore(place, game.identity())
+    first = [Job(SETTLE)] if config.settling else []
+    first += [*deviator_jobs(game), Job(CHEAP)]
+    report = _Report(progress, game, len(first))
+    here = computer(game, store)
+    there = partial(load_computer, game.run.path, game.config, store)
+    done = run_jobs(first, store, here, there, workers, report)
+    finals = _finals(game, done)
     report.total += len(finals)
-    measured = run_parts(finals, store, here, there, workers, report)
-    rng = stream_rng(Stream.CERTIFICATE_BOOTSTRAP, settings.seed)
-    counts = np.rint(bench.shares * len(bench.env.agent_supertypes)).astype(int)
-    gains = select(_candidates(bench, done, measured), counts.tolist(), rng)
-    certificate = describe(bench, settings, gains, done)
+    measured = run_jobs(finals, store, here, there, workers, report)
+    rng = stream_rng(Stream.CERTIFICATE_BOOTSTRAP, config.seed)
+    counts = np.rint(game.shares * len(game.env.agent_supertypes)).astype(int)
+    gains = select(_candidates(game, done, measured), counts.tolist(), rng)
+    certificate = describe(game, config, gains, done)
     certificate["seconds"] = round(time.monotonic() - begun, 1)
     certificate["folder"] = str(place)
-    # The parts do not depend on how many seeds there are; the certificate does.
-    certificate["file"] = document_name(
-        "certificate", settings.unusual_numbers(), {**bench.identity(), "seeds": settings.seeds}
+    # The jobs do not depend on how many seeds there are; the certificate does.
+    certificate["file"] = result_name(
+        "certificate", config.unusual_numbers(), {**game.identity(), "seeds": config.seeds}
     )
     write_json(place / certificate["file"], certificate)
     return certificate
 
 
-def _finals(bench: Bench, done: Mapping[Part, Arrays]) -> list[Part]:
+def _finals(game: FrozenGame, done: Mapping[Job, Arrays]) -> list[Job]:
     """What is measured on fresh episodes: all deviators, and the best of each other kind."""
-    finals = [replace(part, kind=FRESH_DEVIATOR) for part in done if part.kind == DEVIATOR]
+    finals = [replace(job, kind=FRESH_DEVIATOR) for job in done if job.kind == DEVIATOR]
     validation = dict(_cheap_gains(done))
     chosen = set()
-    for kind in dict.fromkeys(d.kind for d in bench.cheap):
-        of_kind = [i for i in validation if bench.cheap[i].kind == kind]
-        for target in bench.targets:
-            means = [merit(validation[i], target, bench.shares).mean() for i in of_kind]
+    for kind in dict.fromkeys(d.kind for d in game.cheap):
+        of_kind = [i for i in validation if game.cheap[i].kind == kind]
+        for target in game.targets:
+            means = [merit(validation[i], target, game.shares).mean() for i in of_kind]
             chosen.add(of_kind[int(np.argmax(means))])
-    return [*finals, *(Part(FRESH_CHEAP, index=i) for i in sorted(chosen))]
+    return [*finals, *(Job(FRESH_CHEAP, index=i) for i in sorted(chosen))]
 
 
-def _cheap_gains(done: Mapping[Part, Arrays]) -> Iterator[tuple[int, FloatArray]]:
+def _cheap_gains(done: Mapping[Job, Arrays]) -> Iterator[tuple[int, FloatArray]]:
     """Index and validation gains (G, Ev) of each deviation without training that was chosen."""
-    arrays = done[Part(CHEAP)]
+    arrays = done[Job(CHEAP)]
     yield from zip(arrays["chosen"].tolist(), arrays["gains"], strict=True)
 
 
 def _candidates(
-    bench: Bench, done: Mapping[Part, Arrays], measured: Mapping[Part, Arrays]
+    game: FrozenGame, done: Mapping[Job, Arrays], measured: Mapping[Job, Arrays]
 ) -> list[Candidate]:
     found = []
     cheap = dict(_cheap_gains(done))
-    for part, arrays in sorted(measured.items(), key=lambda item: item[0].name):
-        if part.kind == FRESH_CHEAP:
-            deviation, validation = bench.cheap[part.index], cheap[part.index]
+    for job, arrays in sorted(measured.items(), key=lambda item: item[0].name):
+        if job.kind == FRESH_CHEAP:
+            deviation, validation = game.cheap[job.index], cheap[job.index]
             found.append(Candidate(deviation.name, deviation.kind, validation, arrays["gains"]))
         else:
-            validation = done[replace(part, kind=DEVIATOR)]["gains"]
+            validation = done[replace(job, kind=DEVIATOR)]["gains"]
             found.append(
-                Candidate(
-                    part_title(bench, part), part.start, validation, arrays["gains"], part.seed
-                )
+                Candidate(job_title(game, job), job.start, validation, arrays["gains"], job.seed)
             )
     return found
 
 
 class _Report:
-    """One line of progress a part."""
+    """One line of progress a job."""
 
-    def __init__(self, progress: Progress, bench: Bench, total: int) -> None:
-        self.progress, self.bench, self.total = progress, bench, total
+    def __init__(self, progress: Progress, game: FrozenGame, total: int) -> None:
+        self.progress, self.game, self.total = progress, game, total
         self.done = 0
 
-    def __call__(self, part: Part, seconds: float | None) -> None:
+    def __call__(self, job: Job, seconds: float | None) -> None:
         self.done += 1
         took = "was stored" if seconds is None else f"{seconds:.0f} s"
-        what = "measured" if part.kind in (FRESH_CHEAP, FRESH_DEVIATOR) else "done"
-        self.progress(f"{self.done}/{self.total} {what}: {part_title(self.bench, part)} ({took})")
+        what = "measured" if job.kind in (FRESH_CHEAP, FRESH_DEVIATOR) else "done"
+        self.progress(f"{self.done}/{self.total} {what}: {job_title(self.game, job)} ({took})")

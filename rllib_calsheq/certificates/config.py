@@ -20,11 +20,14 @@ from rllib_calsheq.core.configuration import (
 FROM_SHARED, FROM_SCRATCH = "shared", "scratch"
 #: Comparison of a run's snapshots: how many, on how many episodes, and which gains do not count,
 #: as a fraction of |V̂(π, π)| of the last one.
-DEFAULT_SNAPSHOTS, DEFAULT_EPISODES, DEFAULT_EPSILON = 10, 512, 0.005
+SNAPSHOTS, SNAPSHOT_EPISODES, SNAPSHOT_EPSILON = 10, 512, 0.005
+#: Sensitivity: episodes at each end of a difference, half of the distance of its ends as a
+#: fraction of a parameter's range, and stages that the shared policy is trained on there.
+SENSITIVITY_EPISODES, SENSITIVITY_STEP, SENSITIVITY_RETRAIN = 512, 0.05, 0
 
 
 @configuration
-class CertificateSettings:
+class CertificateConfig:
     """Settings of a certificate.
 
     Attributes:

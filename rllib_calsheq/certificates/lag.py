@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,8 +29,7 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.learning.rollout import rollout, supertype_returns
 from rllib_calsheq.learning.seeding import torch_stream
-
-LEARNER_PATH = Path("learner_group") / "learner"
+from rllib_calsheq.results.checkpoints import LEARNER
 
 
 def settle(
@@ -39,7 +37,7 @@ def settle(
     env: ArrayEnv,
     checkpoint: Path,
     profiles: FloatArray,
-    first_stage: int,
+    finished_stages: int,
     stages: int,
     *keys: int,
 ) -> Iterator[Weights]:
@@ -50,12 +48,12 @@ def settle(
         env: The environment.
         checkpoint: The checkpoint, whose learner's state is taken up.
         profiles: Supertype profile (d,), or a distribution as equally likely profiles (B, d).
-        first_stage: Stage of the run that the learning rates go on from.
+        finished_stages: Stages that the run had finished; the learning rates go on from there.
         stages: Stages to train for, of ``num_particles`` episodes each.
         *keys: Of its random streams.
     """
     learner = build_learner(config, env, None, *keys)
-    learner.restore_from_path(str((checkpoint / LEARNER_PATH).absolute()))
+    learner.restore_from_path(str((checkpoint / LEARNER).absolute()))
     module = learner.module[SHARED_POLICY].unwrapped()
     rates, _ = config.learning_rates()
     for m in range(stages):
@@ -70,16 +68,16 @@ def settle(
                 [int(seed) for seed in episodes.seeds],
                 transform=action_transform(config, env),
             )
-        learner.set_learning_rate(rates.at(first_stage + m))
+        learner.set_learning_rate(rates.at(finished_stages + m))
         learner.set_stream(Stream.SETTLING_MINIBATCHES, *keys, m)
-        update(learner, config, block, first_stage + m)
+        update(learner, config, block, finished_stages + m)
         yield get_weights(module)
 
 
 def sample_outcomes(env: ArrayEnv, policy: Policy, episodes: Episodes) -> FloatArray:
     """Outcome vectors (E, N + G) of single episodes, mean returns of supertypes last."""
     columns, found = OutcomeColumns.of(env), []
-    for _, chunk in episodes.parts():
+    for _, chunk in episodes.chunks():
         returns = play(env, policy, chunk)
         by_supertype = supertype_returns(
             returns, env.agent_supertypes, env.supertype_space.supertypes
@@ -121,12 +119,3 @@ def lag_gap(before: FloatArray, after: FloatArray, targets: TargetSet) -> LagGap
         float(difference.mean()),
         float(difference.std() / np.sqrt(len(difference))),
     )
-
-
-def recovered_fraction(reward: float | None, known: Any) -> float | None:
-    """(r − r(Λ_0)) / (ceiling − r(Λ_0)), where the target file knows both; else None."""
-    if reward is None or known.ceiling is None or known.reward_start is None:
-        return None
-    if known.ceiling <= known.reward_start:
-        return None
-    return float((reward - known.reward_start) / (known.ceiling - known.reward_start))

@@ -12,8 +12,17 @@ import yaml
 from rllib_calsheq.cli.certify import add_certify_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.cli.rllib import add_evaluation_episodes
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
+from rllib_calsheq.envs.market.config import PERCENTILE_SCALE_FLOOR
+from rllib_calsheq.experiments.paper_settings import (
+    HIDDEN_EPISODES,
+    HIDDEN_STAGES,
+    SETTING_PROFILES,
+    SETTINGS,
+    hidden_profile,
+)
 
 #: What stands for a hidden profile's name in an output file's.
 PROFILE_PLACE = "{profile}"
@@ -50,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out rows in which this column is missing (may be given several times)",
     )  # fmt: skip
     targets.add_argument(
-        "--percentile-floor", type=float, default=0.05, metavar="F",
-        help="smallest scale of a percentile, as a fraction of its target (default: 0.05)",
+        "--percentile-floor", type=float, default=PERCENTILE_SCALE_FLOOR, metavar="F",
+        help="smallest scale of a percentile, as a fraction of its target "
+        f"(default: {PERCENTILE_SCALE_FLOOR:g})",
     )  # fmt: skip
     targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
     targets.add_argument(
@@ -67,10 +77,14 @@ def _parser() -> argparse.ArgumentParser:
         "--profile", nargs="+", metavar="NAME",
         help="names of hidden profiles (default: the setting's own)",
     )  # fmt: skip
-    hidden.add_argument("--stages", type=int, default=200, help="training stages (default: 200)")
     hidden.add_argument(
-        "--episodes", type=int, default=1024, help="recorded episodes (default: 1024)"
-    )
+        "--stages", type=int, default=HIDDEN_STAGES,
+        help=f"training stages (default: {HIDDEN_STAGES})",
+    )  # fmt: skip
+    hidden.add_argument(
+        "--episodes", type=int, default=HIDDEN_EPISODES,
+        help=f"recorded episodes (default: {HIDDEN_EPISODES})",
+    )  # fmt: skip
     hidden.add_argument("--seed", type=int, default=0)
     hidden.add_argument(
         "-o", "--output", metavar="FILE.yaml", required=True,
@@ -89,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", help="outcomes against targets at the calibrated profile"
     )
     evaluate.add_argument("run", metavar="RUN_OR_CHECKPOINT")
-    evaluate.add_argument("--episodes", type=int, default=512, help="fresh episodes (default: 512)")
+    add_evaluation_episodes(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(function=_evaluate)
     add_experiment_command(commands)
@@ -126,7 +140,6 @@ def _targets(args: argparse.Namespace) -> int:
 
 def _hidden_targets(args: argparse.Namespace) -> int:
     from rllib_calsheq.core.configuration import require
-    from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
 
     require(args.setting in SETTINGS, "--setting", args.setting, str(list(SETTINGS)))
     names = args.profile or [SETTING_PROFILES[args.setting]]

@@ -11,21 +11,21 @@ from typing import Any
 
 import yaml
 
-from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS, default_workers
 from rllib_calsheq.core.configuration import require
 
 
 def add_certify_command(commands: Any) -> None:
     """Adds `certify` to the commands of `calsheq`."""
-    default = CertificateSettings()
+    default = CertificateConfig()
     certify = commands.add_parser(
         "certify", help="look for profitable deviations from a run's shared policy"
     )
     certify.add_argument("run", metavar="RUN_OR_CHECKPOINT")
     certify.add_argument("--json", action="store_true", help="print the certificate as JSON")
     certify.add_argument("-o", "--output", metavar="FOLDER",
-        help="folder of the certificate and its parts (default: `certificate` in the trial's)",
+        help="folder of the certificate and its jobs (default: `certificate` in the trial's)",
     )  # fmt: skip
     add_game_arguments(certify)
     certify.add_argument("--action", metavar="A,B,..",
@@ -47,7 +47,7 @@ def add_certify_command(commands: Any) -> None:
 
 def add_game_arguments(command: argparse.ArgumentParser) -> None:
     """Adds what says which game policies are measured in, and how the work is shared."""
-    default = CertificateSettings()
+    default = CertificateConfig()
     command.add_argument(
         "--supertypes", choices=("profile", "particles"), default=default.supertypes,
         help="fix Λ at the calibrated profile, or draw it from the last particles",
@@ -72,7 +72,7 @@ def add_game_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def game_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of `CertificateSettings` that `add_game_arguments` asked for.
+    """The fields of `CertificateConfig` that `add_game_arguments` asked for.
 
     Raises:
         ValueError: If one is not allowed.
@@ -98,7 +98,7 @@ def workers_of(args: argparse.Namespace) -> int:
 
 
 def _certify(args: argparse.Namespace) -> int:
-    settings = settings_of(args)
+    config = config_of(args)
     workers = workers_of(args)
 
     # Before torch is imported: on small networks several threads cost more than they give.
@@ -112,7 +112,7 @@ def _certify(args: argparse.Namespace) -> int:
 
     found = certify(
         find_checkpoint(args.run),
-        settings,
+        config,
         args.output,
         workers,
         lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True),
@@ -127,13 +127,13 @@ def _certify(args: argparse.Namespace) -> int:
     return 0
 
 
-def settings_of(args: argparse.Namespace) -> CertificateSettings:
-    """The settings that the command's words mean.
+def config_of(args: argparse.Namespace) -> CertificateConfig:
+    """The configuration that the command's words mean.
 
     Raises:
         ValueError: If one is not allowed.
     """
-    default = CertificateSettings()
+    default = CertificateConfig()
     action = None
     if args.action is not None:
         try:
@@ -142,7 +142,7 @@ def settings_of(args: argparse.Namespace) -> CertificateSettings:
             raise ValueError(f"--action is {args.action!r}; give numbers, e.g. 0.2,0.2") from None
     require(args.budget >= 1, "--budget", args.budget, "integers from 1")
     batch = min(default.batch, args.budget)
-    return CertificateSettings(
+    return CertificateConfig(
         **game_fields(args),
         action=action,
         seeds=args.seeds,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.core.configuration import require
+from rllib_calsheq.core.defaults import EVALUATION_EPISODES, STORAGE
 
 if TYPE_CHECKING:
     from rllib_calsheq.experiments.study import Study
 
-DEFAULT_STORAGE = "~/ray_results/experiment"
+DEFAULT_STORAGE = f"{STORAGE}/experiment"
 #: What is run where the command does not say, in full and with --quick.
 FULL: dict[str, Any] = {
     "settings": [1, 2, 3, 4, 5],
@@ -21,7 +22,7 @@ FULL: dict[str, Any] = {
     "stages": 200,
     "measure_every": 20,
     "episodes": 256,
-    "final_episodes": 512,
+    "final_episodes": EVALUATION_EPISODES,
 }
 QUICK: dict[str, Any] = {
     "settings": [1],
@@ -48,22 +49,27 @@ def add_experiment_command(commands: Any) -> None:
         "name:field=value (default: all of the package but `fixed`, which is no calibration; "
         "ppo with --lr-ratios)",
     )  # fmt: skip
-    command.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 (default: 5)")
-    command.add_argument("--stages", type=int, help="stages of every run (default: 200)")
+    command.add_argument(
+        "--seeds", type=int, metavar="N", help=f"seeds 0 to N-1 (default: {FULL['seeds']})"
+    )
+    command.add_argument(
+        "--stages", type=int, help=f"stages of every run (default: {FULL['stages']})"
+    )
     command.add_argument(
         "--measure-every", type=int, metavar="STAGES",
-        help="stages between two measurements of the calibrated profile (default: 20)",
+        help="stages between two measurements of the calibrated profile "
+        f"(default: {FULL['measure_every']})",
     )  # fmt: skip
     command.add_argument(
         "--episodes",
         type=int,
-        help="fresh episodes of such a measurement (default: the study's, at first 256); another "
-        "number measures again",
+        help="fresh episodes of such a measurement (default: the study's, at first "
+        f"{FULL['episodes']}); another number measures again",
     )
     command.add_argument(
         "--final-episodes",
         type=int,
-        help="the same at the end (default: the study's, at first 512)",
+        help=f"the same at the end (default: the study's, at first {FULL['final_episodes']})",
     )
     command.add_argument(
         "--lr-ratios", metavar="RATIO,...",
@@ -73,7 +79,7 @@ def add_experiment_command(commands: Any) -> None:
     command.add_argument("--jobs", type=int, help="runs at a time (default: the machine's CPUs)")
     command.add_argument(
         "--quick", action="store_true",
-        help="a slice of minutes: setting 1, one seed, 30 stages, unless given",
+        help=f"a slice of minutes: setting 1, one seed, {QUICK['stages']} stages, unless given",
     )  # fmt: skip
     command.add_argument(
         "--storage-path", metavar="FOLDER",

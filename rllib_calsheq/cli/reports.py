@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rllib_calsheq.core.files import write_json
-from rllib_calsheq.results.checkpoints import TRIAL_FILE, find_checkpoint, find_trials
-
-EVALUATION_FILE = "evaluation.json"
+from rllib_calsheq.results.checkpoints import (
+    EVALUATION_FILE,
+    TRIAL_FILE,
+    find_checkpoint,
+    find_trials,
+)
 
 
 def print_evaluation(path: str, *, episodes: int, as_json: bool) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.core.defaults import EVALUATION_EPISODES, STORAGE
 
-DEFAULT_STORAGE = "~/ray_results"
 #: Longest name of a trial's folder.
 MAX_NAME_LENGTH = 100
 #: Seconds between snapshots of an experiment's state: what a kill can cost at most.
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="override a key of the experiment, e.g. --set config.num_particles=32",
     )  # fmt: skip
     run.add_argument("--name", help="name of the run's folder (default: the experiment's name)")
-    run.add_argument("--storage-path", help=f"folder of all runs (default: {DEFAULT_STORAGE})")
+    run.add_argument("--storage-path", help=f"folder of all runs (default: {STORAGE})")
     run.add_argument("--num-samples", type=int, help="how often to run the whole grid")
     run.add_argument(
         "--resume",
@@ -62,9 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     evaluate = commands.add_parser("evaluate", help="evaluate a CALSHEQ checkpoint or run")
     evaluate.add_argument("checkpoint", help="folder of the checkpoint, or of the run")
-    evaluate.add_argument("--episodes", type=int, default=512, help="fresh episodes (default: 512)")
+    add_evaluation_episodes(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def add_evaluation_episodes(command: argparse.ArgumentParser) -> None:
+    """Adds the flag for how many fresh episodes an evaluation plays."""
+    command.add_argument(
+        "--episodes", type=int, default=EVALUATION_EPISODES,
+        help=f"fresh episodes (default: {EVALUATION_EPISODES})",
+    )  # fmt: skip
 
 
 def train(args: argparse.Namespace, file: str) -> int:
@@ -123,15 +131,16 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
 
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.learning.ray_private.access import replace_callbacks
+    from rllib_calsheq.results.checkpoints import TUNER_FILE
 
-    storage = Path(args.storage_path or experiment.storage_path or DEFAULT_STORAGE).expanduser()
+    storage = Path(args.storage_path or experiment.storage_path or STORAGE).expanduser()
     name = args.name or experiment.name
     folder = storage.resolve() / name
     stages = experiment.stop.get("training_iteration")
     callbacks = [LiveTable(stages)] if experiment.is_calsheq else []
     trainable = _trainable(experiment)
-    resumes = args.resume and (folder / "tuner.pkl").is_file()
-    if (folder / "tuner.pkl").is_file() and not resumes:
+    resumes = args.resume and (folder / TUNER_FILE).is_file()
+    if (folder / TUNER_FILE).is_file() and not resumes:
         raise ValueError(
             f"there is a run at {folder} already: go on with it (--resume), or give another "
             "--name or --storage-path"

@@ -8,11 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.config import (
+    SENSITIVITY_EPISODES,
+    SENSITIVITY_RETRAIN,
+    SENSITIVITY_STEP,
+    CertificateConfig,
+)
 from rllib_calsheq.core.configuration import require
 
-DEFAULT_EPISODES = 512
-DEFAULT_STEP = 0.05
+#: What is measured unless the command says otherwise.
+DEFAULTS = {
+    "episodes": SENSITIVITY_EPISODES,
+    "step": SENSITIVITY_STEP,
+    "retrain": SENSITIVITY_RETRAIN,
+}
 
 
 def add_sensitivity_command(commands: Any) -> None:
@@ -26,19 +35,23 @@ def add_sensitivity_command(commands: Any) -> None:
         help="folder of the result (default: the certificate's)",
     )  # fmt: skip
     sensitivity.add_argument(
-        "--episodes", type=int, default=DEFAULT_EPISODES, metavar="N",
-        help=f"episodes at each end of a difference (default: {DEFAULT_EPISODES})",
+        "--episodes", type=int, default=SENSITIVITY_EPISODES, metavar="N",
+        help=f"episodes at each end of a difference (default: {SENSITIVITY_EPISODES})",
     )  # fmt: skip
     sensitivity.add_argument(
-        "--step", type=float, default=DEFAULT_STEP, metavar="F",
+        "--step", type=float, default=SENSITIVITY_STEP, metavar="F",
         help="half of the distance of a difference, as a fraction of a parameter's range "
-        f"(default: {DEFAULT_STEP:g})",
+        f"(default: {SENSITIVITY_STEP:g})",
     )  # fmt: skip
     sensitivity.add_argument(
-        "--retrain", type=int, default=0, metavar="N",
-        help="train the shared policy on for this many stages at each end (default: 0)",
+        "--retrain", type=int, default=SENSITIVITY_RETRAIN, metavar="N",
+        help="train the shared policy on for this many stages at each end "
+        f"(default: {SENSITIVITY_RETRAIN})",
     )  # fmt: skip
-    sensitivity.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+    seed = CertificateConfig.seed
+    sensitivity.add_argument(
+        "--seed", type=int, default=seed, metavar="N", help=f"seed (default: {seed})"
+    )
     sensitivity.set_defaults(function=_sensitivity)
 
 
@@ -46,11 +59,10 @@ def _sensitivity(args: argparse.Namespace) -> int:
     require(args.episodes >= 2, "--episodes", args.episodes, "integers from 2")
     require(0 < args.step <= 0.5, "--step", args.step, "numbers above 0, up to 0.5")
     require(args.retrain >= 0, "--retrain", args.retrain, "integers from 0")
-    settings = CertificateSettings(seed=args.seed)
+    config = CertificateConfig(seed=args.seed)
 
-    from rllib_calsheq.certificates.certify import default_folder
-    from rllib_calsheq.certificates.jobs.frozen_game import Bench
-    from rllib_calsheq.certificates.jobs.store import document_name
+    from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
+    from rllib_calsheq.certificates.jobs.store import default_folder, result_name
     from rllib_calsheq.certificates.sensitivity.measurement import measure_sensitivity
     from rllib_calsheq.cli.messages import quieten_rllib
     from rllib_calsheq.core.files import write_json
@@ -58,19 +70,18 @@ def _sensitivity(args: argparse.Namespace) -> int:
 
     quieten_rllib()
     checkpoint = find_checkpoint(args.run)
-    bench = Bench(checkpoint, settings)
-    asked = {"episodes": args.episodes, "step": args.step, "retrain": args.retrain}
+    game = FrozenGame(checkpoint, config)
+    asked = {name: getattr(args, name) for name in DEFAULTS}
     found = measure_sensitivity(
-        bench,
+        game,
         **asked,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    folder = Path(args.output) if args.output else default_folder(checkpoint, settings)
+    folder = Path(args.output) if args.output else default_folder(checkpoint, config)
     folder.mkdir(parents=True, exist_ok=True)
-    default = {"episodes": DEFAULT_EPISODES, "step": DEFAULT_STEP, "retrain": 0}
-    marks = {key: value for key, value in asked.items() if value != default[key]}
-    name = document_name(
-        "sensitivity", {**marks, **settings.unusual_numbers()}, {**bench.identity(), **asked}
+    marks = {key: value for key, value in asked.items() if value != DEFAULTS[key]}
+    name = result_name(
+        "sensitivity", {**marks, **config.unusual_numbers()}, {**game.identity(), **asked}
     )
     write_json(folder / name, found)
     if args.json:

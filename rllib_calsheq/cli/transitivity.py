@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rllib_calsheq.certificates.config import (
-    DEFAULT_EPISODES,
-    DEFAULT_EPSILON,
-    DEFAULT_SNAPSHOTS,
-    CertificateSettings,
+    SNAPSHOT_EPISODES,
+    SNAPSHOT_EPSILON,
+    SNAPSHOTS,
+    CertificateConfig,
 )
 from rllib_calsheq.cli.certify import add_game_arguments, game_fields, workers_of
 
@@ -26,24 +26,24 @@ def add_transitivity_command(commands: Any) -> None:
     transitivity.add_argument("run", metavar="RUN", help="folder of the run or of a trial")
     transitivity.add_argument("--json", action="store_true", help="print one JSON object")
     transitivity.add_argument("-o", "--output", metavar="FOLDER",
-        help="folder of the result and its parts (default: the last checkpoint's certificate's)",
+        help="folder of the result and its jobs (default: the last checkpoint's certificate's)",
     )  # fmt: skip
-    transitivity.add_argument("--snapshots", type=int, default=DEFAULT_SNAPSHOTS, metavar="N",
-        help=f"checkpoints that are compared, evenly spaced (default: at most {DEFAULT_SNAPSHOTS})",
+    transitivity.add_argument("--snapshots", type=int, default=SNAPSHOTS, metavar="N",
+        help=f"checkpoints that are compared, evenly spaced (default: at most {SNAPSHOTS})",
     )  # fmt: skip
-    transitivity.add_argument("--episodes", type=int, default=DEFAULT_EPISODES, metavar="N",
-        help=f"episodes of each pair and supertype (default: {DEFAULT_EPISODES})",
+    transitivity.add_argument("--episodes", type=int, default=SNAPSHOT_EPISODES, metavar="N",
+        help=f"episodes of each pair and supertype (default: {SNAPSHOT_EPISODES})",
     )  # fmt: skip
-    transitivity.add_argument("--epsilon", type=float, default=DEFAULT_EPSILON, metavar="F",
+    transitivity.add_argument("--epsilon", type=float, default=SNAPSHOT_EPSILON, metavar="F",
         help="gains up to this fraction of the last snapshot's value do not count "
-        f"(default: {DEFAULT_EPSILON:g})",
+        f"(default: {SNAPSHOT_EPSILON:g})",
     )  # fmt: skip
     add_game_arguments(transitivity)
     transitivity.set_defaults(function=_transitivity)
 
 
 def _transitivity(args: argparse.Namespace) -> int:
-    settings = CertificateSettings(**game_fields(args))
+    config = CertificateConfig(**game_fields(args))
     workers = workers_of(args)
 
     # Before torch is imported: on small networks several threads cost more than they give.
@@ -56,7 +56,7 @@ def _transitivity(args: argparse.Namespace) -> int:
     quieten_rllib()
     found = measure_transitivity(
         choose_snapshots(find_checkpoints(args.run), args.snapshots),
-        settings,
+        config,
         args.episodes,
         args.epsilon,
         args.output,

@@ -19,6 +19,16 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
 
 
+def finished_stages(stage: int, answered: bool) -> int:
+    """Stages that are finished when stage m was asked for last: m − 1 until it is answered.
+
+    Args:
+        stage: m = 1, 2, ...; 0 before the first.
+        answered: Whether its results were told.
+    """
+    return stage if answered else stage - 1
+
+
 class Calibrator(ABC):
     """Base of all calibrators: keeps the particles and checks what it is told.
 
@@ -59,6 +69,11 @@ class Calibrator(ABC):
         #: Stage m of the last `ask`; 0 before the first.
         self.stage = 0
         self._answered = True
+
+    @property
+    def finished_stages(self) -> int:
+        """Stages whose results were told."""
+        return finished_stages(self.stage, self._answered)
 
     def ask(self) -> FloatArray:
         """Starts the next stage and returns its profiles Λ_m, unit cube, shape (B, d).

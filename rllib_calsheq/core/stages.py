@@ -3,6 +3,11 @@
 `Calibration` is everything of a run that is not the merchants' policy: the calibrator, its
 particles and who samples them, the learning rates by stage, and the calibrated profile.
 The RLlib callback drives it; the algorithm checkpoints its `state_dict`.
+
+Stages are numbered m = 1, 2, ...: stage m is the one that is being played, and m − 1 stages are
+finished meanwhile. Learning rates are functions of the number of finished stages, so that stage 1
+has the initial ones; results and checkpoints are named by it, too. A checkpoint of m − 1 finished
+stages holds the profiles of stage m, from which a run goes on.
 """
 
 from __future__ import annotations
@@ -84,6 +89,11 @@ class Calibration:
         """The stage m that is being sampled, or was last; 0 before the first."""
         return self.calibrator.stage
 
+    @property
+    def finished_stages(self) -> int:
+        """Stages that were played and learned from: m − 1 while stage m is being sampled."""
+        return self.calibrator.finished_stages
+
     def begin_stage(self) -> SupertypeTable:
         """Asks the calibrator for the stage's profiles; the same again if they are unanswered."""
         unit = self.calibrator.ask()
@@ -116,13 +126,15 @@ class Calibration:
                 "--resume once the cause is gone"
             )
         unit = self.calibrator.profiles.copy()
-        self.calibrator.set_learning_rate(self.lr_cal.at(self.stage - 1))
+        finished = self.finished_stages
+        self.calibrator.set_learning_rate(self.lr_cal.at(finished))
         rewards = self.targets.reward(outcomes)
         learned = self.calibrator.tell(particles, rewards, outcomes, self.stage)
         if not len(particles):
             return {"stage": self.stage, "num_particles": 0}
         self._recent.append(unit.mean(axis=0))
-        return self._metrics(unit, rewards, outcomes, learned)
+        metrics = self._metrics(unit, rewards, outcomes, learned)
+        return metrics | {"lr_shared_scheduled": self.lr_shared.at(finished)}
 
     def _metrics(
         self,
@@ -145,7 +157,6 @@ class Calibration:
             "reward_mean": float(rewards.mean()),
             "reward_std": float(rewards.std()),
             "reward_pooled": float(self.targets.reward(pooled)),
-            "lr_shared_scheduled": self.lr_shared.at(self.stage - 1),
             # All that can be a target, and of these the returns, by supertype.
             "outcomes": numbers,
             "returns": {s: numbers[return_name(s)] for s in self.columns.supertypes},

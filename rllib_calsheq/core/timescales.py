@@ -10,14 +10,14 @@ from rllib_calsheq.core.configuration import NonNegative, Positive, configuratio
 
 @configuration
 class LearningRate:
-    """A Robbins-Monro schedule β_m = initial · (1 + m / offset)^(-exponent), m = 0, 1, ...
+    """A Robbins-Monro schedule β = initial · (1 + m / offset)^(-exponent) of m finished stages.
 
     Σ β_m diverges for exponent <= 1 and Σ β_m² converges for exponent > 1/2. With Adam,
     whose steps do not shrink with the gradient, this satisfies Assumption 2 in name; the
     theory it quotes is about plain stochastic approximation.
 
     Attributes:
-        initial: Learning rate of stage 0.
+        initial: Learning rate of the first stage, when m = 0.
         exponent: How fast it falls in the long run.
         offset: Stages after which it has fallen by a factor 2^(-exponent).
     """
@@ -26,9 +26,9 @@ class LearningRate:
     exponent: NonNegative = 0.6
     offset: Positive = 200.0
 
-    def at(self, stage: int) -> float:
-        """Learning rate β_m of stage m >= 0."""
-        return self.initial * (1.0 + stage / self.offset) ** -self.exponent
+    def at(self, finished_stages: int) -> float:
+        """The learning rate once m >= 0 stages are finished."""
+        return self.initial * (1.0 + finished_stages / self.offset) ** -self.exponent
 
     @property
     def is_robbins_monro(self) -> bool:

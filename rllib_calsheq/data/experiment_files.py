@@ -33,16 +33,16 @@ RENAMED_STOPS = {
     "episode_reward_mean": "env_runners/episode_return_mean",
     "sampler_results/episode_reward_mean": "env_runners/episode_return_mean",
 }
-#: Results of CALSHEQ that a run may stop at, groups of further ones, and those of the calibration.
+#: Results of CALSHEQ that a run may stop at, groups of further ones, and those of a stage.
 STOP_RESULTS = (
     "training_iteration", "iterations_since_restore", "num_env_steps_sampled_lifetime",
     "time_total_s", "time_since_restore", "timestamp",
 )  # fmt: skip
 STOP_GROUPS = ("calibration", "env_runners", "learners")
-CALIBRATION_RESULTS = (
+STAGE_RESULTS = (
     "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
-    "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns", "profile",
-    "calibrator",
+    "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns",
+    "profile", "calibrator",
 )  # fmt: skip
 CALSHEQ_NAME = "CALSHEQ"
 
@@ -214,8 +214,8 @@ def _check_stop(stop: Mapping[str, Any], what: str, known: bool) -> None:
         if known and not (top in STOP_GROUPS if rest else name in STOP_RESULTS):
             groups = [f"{group}/..." for group in STOP_GROUPS]
             raise ValueError(unknown_key_message(what, name, [*STOP_RESULTS, *groups]))
-        if known and top == "calibration" and rest.partition("/")[0] not in CALIBRATION_RESULTS:
-            allowed = [f"calibration/{result}" for result in CALIBRATION_RESULTS]
+        if known and top == "calibration" and rest.partition("/")[0] not in STAGE_RESULTS:
+            allowed = [f"calibration/{result}" for result in STAGE_RESULTS]
             raise ValueError(unknown_key_message(what, name, allowed))
         if name == "training_iteration":
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1

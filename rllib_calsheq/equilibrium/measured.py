@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.defaults import CONFIDENCE
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.decomposition import standard_errors
 from rllib_calsheq.equilibrium.transitivity import gains, square, transitivity_of_gains, vector
@@ -93,7 +94,7 @@ def measured_transitivity(
     payoff: npt.ArrayLike,
     errors_of_gains: npt.ArrayLike,
     epsilon: float = 0.0,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> MeasuredTransitivity:
     """`extended_transitivity` of measured payoffs.
 
@@ -130,7 +131,7 @@ def check_skill(
     skill_errors: npt.ArrayLike | None = None,
     pairs: npt.ArrayLike | None = None,
     epsilon: float = 0.0,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> SkillCheck:
     """Checks Assumption 1 for a candidate T on given steps, such as those of training.
 

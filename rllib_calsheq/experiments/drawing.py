@@ -15,13 +15,11 @@ from matplotlib.lines import Line2D
 
 from rllib_calsheq.calibrators.registry import entry_or_none
 from rllib_calsheq.experiments.summary import calibrator_order
+from rllib_calsheq.results.palette import FURTHER, GOAL_AMONG_MANY
 
-#: For calibrators without a colour of their own (theirs are Okabe and Ito's, colour-blind safe),
-#: first with solid lines and then, when the colours are used up, with dotted ones.
-OTHER_COLOURS = ("#8c564b", "#9467bd", "#bcbd22", "#17becf", "#7f7f7f", "#637939")
 Style = Literal["-", ":", "-."]
+#: Lines of all others: solid first and then, when the colours are used up, dotted.
 OTHER_STYLES: tuple[Style, ...] = ("-", ":", "-.")
-GOAL_COLOUR = "#222222"
 COLUMNS = 4
 #: Width of one column of a legend, in inches.
 LEGEND_WIDTH = 2.4
@@ -68,7 +66,7 @@ def looks_of(calibrators: Iterable[str]) -> dict[str, Look]:
         own = Look(entry.colour) if entry and entry.colour else None
         if own and own not in looks.values():
             looks[label] = own
-    spare = (Look(colour, style) for style in OTHER_STYLES for colour in OTHER_COLOURS)
+    spare = (Look(colour, style) for style in OTHER_STYLES for colour in FURTHER)
     free = cycle([look for look in spare if look not in looks.values()])
     return {label: looks.get(label) or next(free) for label in ordered}
 
@@ -110,7 +108,7 @@ def draw_curve(
 def draw_goal(axes: Axes, value: float | None) -> None:
     """A dashed line at the value to be reached, if there is one."""
     if value is not None:
-        axes.axhline(value, color=GOAL_COLOUR, linestyle="--", linewidth=1.1)
+        axes.axhline(value, color=GOAL_AMONG_MANY, linestyle="--", linewidth=1.1)
 
 
 def grid_of(rows: int, columns: int, height: float = 2.2) -> tuple[Figure, list[list[Axes]]]:
@@ -155,7 +153,7 @@ def finish(
         for label, look in looks.items()
         if (rows["calibrator"] == label).any()
     ]  # fmt: skip
-    handles.append(Line2D([], [], color=GOAL_COLOUR, linestyle="--", label=goal))
+    handles.append(Line2D([], [], color=GOAL_AMONG_MANY, linestyle="--", label=goal))
     longest = max(len(str(handle.get_label())) for handle in handles)
     width = max(LEGEND_WIDTH, 0.6 + LEGEND_CHARACTER * longest)
     columns = min(len(handles), max(1, int(figure.get_figwidth() / width)))

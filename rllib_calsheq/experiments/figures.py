@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.experiments.drawing import (
-    GOAL_COLOUR,
     Look,
     describe,
     draw_curve,
@@ -34,6 +33,7 @@ from rllib_calsheq.experiments.drawing import (
 )
 from rllib_calsheq.experiments.summary import calibrator_order
 from rllib_calsheq.experiments.tables import FINAL, GOALS, PARAMETERS, RECOVERY, STAGES
+from rllib_calsheq.results.palette import GOAL_AMONG_MANY, GUIDE, ORDERED, PAIR
 
 #: Panels of figure 2, as in the paper: settings 2-2-2-3 and 3-4-5-5.
 FIGURE_2 = (
@@ -181,7 +181,7 @@ def rewards_figure(tables: StudyTables) -> Figure:
                 draw_goal(axes, tables.goal(setting, "reward", "ceiling"))
                 axes.set_ylim(*REWARD_LIMITS)
             else:
-                axes.axhline(0.0, color="grey", linewidth=0.7)
+                axes.axhline(0.0, color=GUIDE, linewidth=0.7)
             if j == 0:
                 axes.set_ylabel(labels[i])
     finish(figure, tables.stages, tables.looks, "ceiling")
@@ -258,7 +258,7 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
     )
     grid = figure.subplots(len(calibrators), 1 + len(schedules), squeeze=False)
     ratios = sorted(final["lr_ratio"].unique())
-    colours = mpl.colormaps["viridis"](np.linspace(0.9, 0.05, len(ratios)))
+    colours = mpl.colormaps[ORDERED](np.linspace(0.9, 0.05, len(ratios)))
     looks = {ratio: Look(mpl.colors.to_hex(c)) for ratio, c in zip(ratios, colours, strict=True)}
     for row, calibrator in zip(grid, calibrators, strict=True):
         for k, schedule in enumerate(schedules):
@@ -266,7 +266,7 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
             found = mine.groupby("lr_ratio")["recovered_fraction"].agg(["mean", "std"])
             row[0].errorbar(
                 found.index, found["mean"], yerr=found["std"].fillna(0.0), marker="os"[k % 2],
-                capsize=3, label=f"{schedule} rates", color=("#0072b2", "#d55e00")[k % 2],
+                capsize=3, label=f"{schedule} rates", color=PAIR[k % 2],
             )  # fmt: skip
             curves = stages[(stages["calibrator"] == calibrator) & (stages["schedule"] == schedule)]
             for ratio in reversed(ratios):
@@ -290,7 +290,7 @@ def ratios_figure(tables: StudyTables, setting: int) -> Figure:
         label = f"setting {setting}, {label_of(calibrator)}"
         # A calibrator with many fields has a label of many lines.
         row[0].set_title(textwrap.fill(label.replace(":", ", "), TITLE_WIDTH), fontsize=10)
-        row[0].axhline(1.0, color=GOAL_COLOUR, linestyle="--", linewidth=1.0)
+        row[0].axhline(1.0, color=GOAL_AMONG_MANY, linestyle="--", linewidth=1.0)
         row[0].set_ylim(bottom=min(0.0, row[0].get_ylim()[0]))
         row[0].grid(alpha=0.3)
         row[0].legend(fontsize=9)

@@ -13,10 +13,9 @@ from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.data.target_files import TargetFile
+from rllib_calsheq.experiments.paper_settings import HIDDEN_EPISODES, HIDDEN_STAGES
 from rllib_calsheq.results.evaluation import FrozenRun
 
-DEFAULT_STAGES = 200
-DEFAULT_EPISODES = 1024
 #: Stages between two lines of progress.
 PROGRESS_EVERY = 20
 
@@ -64,8 +63,8 @@ def sample_trained(
     env_config: Mapping[str, Any],
     profile: Mapping[str, float] | None,
     *,
-    stages: int = DEFAULT_STAGES,
-    episodes: int = DEFAULT_EPISODES,
+    stages: int = HIDDEN_STAGES,
+    episodes: int = HIDDEN_EPISODES,
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> FloatArray:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rllib_calsheq.core.files import write_json
-from rllib_calsheq.experiments.store import (
+from rllib_calsheq.results.checkpoints import (
     EVALUATION_FILE,
     RECOVERY_FILE,
-    checkpoint_stage,
-    checkpoints_of,
+    finished_stages,
+    read_history,
+    trial_checkpoints,
 )
-from rllib_calsheq.results.checkpoints import read_history
 
 
 def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, Any]:
@@ -41,12 +41,11 @@ def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, An
     history = read_history(trial)
     seconds = dict(zip(history["training_iteration"], history["time_total_s"], strict=True))
     # A run that went on from an earlier checkpoint may have saved a stage twice.
-    by_stage = {checkpoint_stage(path): path for path in checkpoints_of(trial)}
+    by_stage = {finished_stages(path): path for path in trial_checkpoints(trial)}
     recovery = []
     for stage, checkpoint in sorted(by_stage.items()):
         run = FrozenRun(checkpoint)
-        seed = int(run.config.seed or 0)
-        found = run.measure(run.calibration.calibrated_profile(), episodes, seed)
+        found = run.measure(run.calibration.calibrated_profile(), episodes, run.seed)
         recovery.append(
             {
                 "stage": stage,

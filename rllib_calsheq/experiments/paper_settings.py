@@ -52,6 +52,8 @@ SETTINGS: dict[int, Setting] = {
     5: Setting(10, share_of=(1,), percentiles_of=(1, 2)),
 }
 
+#: Training of a shared policy at a hidden profile, and the episodes that become its targets.
+HIDDEN_STAGES, HIDDEN_EPISODES = 200, 1024
 #: Chosen so that supertype 1's 10 % percentile is 8 lots, the target that the paper shows.
 LOW_MIDDLE_CENTRE = 0.266
 #: Connection probability of cluster k = 0..9 by the position x = k/9 of its quantities.

@@ -9,7 +9,6 @@ other code if the user says so.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,17 @@ from rllib_calsheq.experiments.records import (
     record_of,
 )
 from rllib_calsheq.experiments.study import Run, Study, run_config, run_of
-from rllib_calsheq.results.checkpoints import TRIAL_FILE, is_checkpoint
+from rllib_calsheq.results.checkpoints import (
+    EVALUATION_FILE,
+    RECOVERY_FILE,
+    TRIAL_FILE,
+    TUNER_FILE,
+    finished_stages,
+    last_stage,
+    trial_checkpoints,
+)
 
 STUDY_FILE = "study.json"
-EVALUATION_FILE = "evaluation.json"
-RECOVERY_FILE = "recovery.json"
-TUNER_FILE = "tuner.pkl"
 
 
 class StudyFolder:
@@ -213,39 +217,8 @@ class StudyFolder:
         stages = int(self.content["stages"])
         if last_stage(trial) < stages:
             return False
-        checkpoints = checkpoints_of(trial)
-        return bool(checkpoints) and checkpoint_stage(checkpoints[-1]) == stages
+        checkpoints = trial_checkpoints(trial)
+        return bool(checkpoints) and finished_stages(checkpoints[-1]) == stages
 
     def _save(self) -> None:
         write_json(self._file, self.content)
-
-
-def last_stage(trial: Path) -> int:
-    """The last training iteration of which a trial has a result; 0 if it has none."""
-    file = trial / TRIAL_FILE
-    if not file.is_file():
-        return 0
-    last = 0
-    for line in file.read_bytes().splitlines()[-2:]:
-        try:
-            last = max(last, int(json.loads(line)["training_iteration"]))
-        except (ValueError, KeyError):
-            # The last line of a run that was killed while it wrote.
-            continue
-    return last
-
-
-def checkpoints_of(trial: Path) -> list[Path]:
-    """A trial's checkpoints, in order."""
-    return [p for p in sorted(trial.glob("checkpoint_*")) if is_checkpoint(p)]
-
-
-def checkpoint_stage(checkpoint: Path) -> int:
-    """Stages that were done when a checkpoint was made; 0 if it is not whole."""
-    file = checkpoint / "calibration" / "state.pkl"
-    if not file.is_file():
-        return 0
-    with open(file, "rb") as content:
-        state = pickle.load(content)
-    # The stage that was asked for next is in it, too.
-    return int(state["calibrator"]["stage"]) - 1

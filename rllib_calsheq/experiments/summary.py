@@ -7,8 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from rllib_calsheq.calibrators.registry import entry_or_none
+from rllib_calsheq.core.defaults import CONFIDENCE
 
-CONFIDENCE = 0.95
 #: Columns of the table: heading, column of `final.csv`, digits.
 COLUMNS = (
     ("recovered fraction", "recovered_fraction", 3),

@@ -24,9 +24,10 @@ from rllib_calsheq.core.files import replacing, write_text
 from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.data.target_files import TargetFile
-from rllib_calsheq.experiments.store import EVALUATION_FILE, RECOVERY_FILE, StudyFolder
+from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run
-from rllib_calsheq.results.checkpoints import read_history
+from rllib_calsheq.results.checkpoints import EVALUATION_FILE, RECOVERY_FILE, read_history
+from rllib_calsheq.results.evaluation import recovered_fraction
 
 STAGES, PARAMETERS, RECOVERY, FINAL, GOALS = (
     f"{name}.csv" for name in ("stages", "parameters", "recovery", "final", "goals")
@@ -120,10 +121,9 @@ def run_tables(
     profile = profile.set_axis(list(space.names), axis="columns")
     stages = stage_table(history, profile, space)
     start = evaluation["reward_start"]
-    if known.ceiling is None:
-        recovery["recovered_fraction"] = np.nan
-    else:
-        recovery["recovered_fraction"] = (recovery["reward"] - start) / (known.ceiling - start)
+    recovery["recovered_fraction"] = [
+        _number(recovered_fraction(reward, start, known.ceiling)) for reward in recovery["reward"]
+    ]
     final = pd.DataFrame([final_figures(stages, recovery, evaluation, known, space)])
     parameters = pd.concat([stages[["stage"]], profile], axis="columns")
     tables = {STAGES: stages, PARAMETERS: parameters, RECOVERY: recovery, FINAL: final}

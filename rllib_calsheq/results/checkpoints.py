@@ -1,4 +1,4 @@
-"""Finding runs and checkpoints on disk, and reading a run's history."""
+"""What a run leaves on disk: its files by name, finding its checkpoints, reading its history."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ from typing import Any
 
 import pandas as pd
 
+from rllib_calsheq.core.calibrator import finished_stages as stages_finished
 from rllib_calsheq.core.stages import require_format
 
-#: Files that mark a trial's folder and a checkpoint's.
+#: Tune's note of a run's state, in the run's folder.
+TUNER_FILE = "tuner.pkl"
+#: What Tune writes into a trial's folder: results, one a line, and the configuration.
 TRIAL_FILE = "result.json"
-CHECKPOINT_FILE = "rllib_checkpoint.json"
+PARAMS_FILE = "params.json"
+#: What is written there when a run is judged: at its end, and at each of its checkpoints.
+EVALUATION_FILE = "evaluation.json"
+RECOVERY_FILE = "recovery.json"
+#: Folder of certificates, beside the checkpoints that they are of.
+CERTIFICATES = "certificate"
+#: Files that mark a checkpoint's folder.
+CHECKPOINT_METADATA = ("metadata.json", "rllib_checkpoint.json")
+
+# A checkpoint's own files, from its folder on.
+#: Class and configuration of the algorithm.
+ARGUMENTS_FILE = "class_and_ctor_args.pkl"
+#: State of the `Calibration`.
 CALIBRATION_STATE = Path("calibration") / "state.pkl"
-CHECKPOINT_METADATA = ("metadata.json", CHECKPOINT_FILE)
+#: State of the shared policy's learner, and in it the module of each policy.
+LEARNER = Path("learner_group") / "learner"
+MODULES = LEARNER / "rl_module"
 
 
 def find_trials(path: str | Path) -> list[Path]:
@@ -65,7 +82,7 @@ def find_checkpoints(path: str | Path) -> list[Path]:
         raise ValueError(
             f"{root} has {len(trials)} trials; give one of them: {[t.name for t in trials]}"
         )
-    checkpoints = [p for p in sorted(trials[0].glob("checkpoint_*")) if is_checkpoint(p)]
+    checkpoints = trial_checkpoints(trials[0])
     if not checkpoints:
         raise ValueError(
             f"{trials[0]} has no checkpoint: let the run go on to its first one "
@@ -74,7 +91,12 @@ def find_checkpoints(path: str | Path) -> list[Path]:
     return checkpoints
 
 
-def read_calibration_state(checkpoint: Path) -> dict[str, Any]:
+def trial_checkpoints(trial: Path) -> list[Path]:
+    """The checkpoints that a trial has kept, oldest first."""
+    return [p for p in sorted(trial.glob("checkpoint_*")) if is_checkpoint(p)]
+
+
+def calibration_state(checkpoint: Path) -> dict[str, Any]:
     """The state of a checkpoint's calibration, as `Calibration.load_state_dict` takes it.
 
     Raises:
@@ -97,9 +119,32 @@ def require_readable(run: Path) -> None:
         ValueError: If another version wrote one; the message says what to do.
     """
     for trial in sorted(p for p in run.iterdir() if p.is_dir()):
-        whole = [p for p in sorted(trial.glob("checkpoint_*")) if (p / CALIBRATION_STATE).is_file()]
+        whole = [p for p in trial_checkpoints(trial) if (p / CALIBRATION_STATE).is_file()]
         if whole:
-            read_calibration_state(whole[-1])
+            calibration_state(whole[-1])
+
+
+def finished_stages(checkpoint: Path) -> int:
+    """Stages that were finished when a checkpoint was made; 0 if it is not whole."""
+    if not (checkpoint / CALIBRATION_STATE).is_file():
+        return 0
+    saved = calibration_state(checkpoint)["calibrator"]
+    return stages_finished(int(saved["stage"]), bool(saved["answered"]))
+
+
+def last_stage(trial: Path) -> int:
+    """The last stage of which a trial has a result; 0 if it has none."""
+    file = trial / TRIAL_FILE
+    if not file.is_file():
+        return 0
+    last = 0
+    for line in file.read_bytes().splitlines()[-2:]:
+        try:
+            last = max(last, int(json.loads(line)["training_iteration"]))
+        except (ValueError, KeyError):
+            # The last line of a run that was killed while it wrote.
+            continue
+    return last
 
 
 def read_history(trial: Path) -> pd.DataFrame:

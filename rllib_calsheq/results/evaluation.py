@@ -16,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+from rllib_calsheq.core.defaults import EVALUATION_EPISODES
 from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_reports
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
-from rllib_calsheq.results.checkpoints import CALIBRATION_STATE, read_calibration_state
-
-MODULE_PATH = Path("learner_group") / "learner" / "rl_module"
-DEFAULT_EPISODES = 512
+from rllib_calsheq.results.checkpoints import (
+    ARGUMENTS_FILE,
+    CALIBRATION_STATE,
+    MODULES,
+    calibration_state,
+)
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,19 @@ def _median(values: npt.NDArray[np.floating]) -> float:
     return float(np.median(happened)) if len(happened) else np.nan
 
 
-def finished_stages(checkpoint: Path) -> int:
-    """Stages that a CALSHEQ checkpoint's run had finished."""
-    return int(read_calibration_state(checkpoint)["calibrator"]["stage"]) - 1
+def recovered_fraction(
+    reward: float | None, start: float | None, ceiling: float | None
+) -> float | None:
+    """(r − r(Λ_0)) / (ceiling − r(Λ_0)); None where one is not known or nothing is to be gained.
+
+    Args:
+        reward: r of the profile that was found.
+        start: r(Λ_0).
+        ceiling: The reward that can be reached.
+    """
+    if reward is None or start is None or ceiling is None or ceiling <= start:
+        return None
+    return float((reward - start) / (ceiling - start))
 
 
 class FrozenRun:
@@ -84,10 +97,10 @@ class FrozenRun:
 
     def __init__(self, checkpoint: str | Path) -> None:
         self.path = Path(checkpoint)
-        arguments = self.path / "class_and_ctor_args.pkl"
+        arguments = self.path / ARGUMENTS_FILE
         if (self.path / CALIBRATION_STATE).is_file():
             # First, since what else is in a checkpoint of another version may not even load.
-            read_calibration_state(self.path)
+            calibration_state(self.path)
         self._require_whole(arguments)
         with open(arguments, "rb") as file:
             saved = pickle.load(file)
@@ -101,12 +114,15 @@ class FrozenRun:
         self.config.num_gpus_per_learner = self.config.num_gpus_per_env_runner = 0
         self.config.validate()
         self.calibration: Calibration = self.config.build_calibration()
-        self.calibration.load_state_dict(read_calibration_state(self.path))
+        self.calibration.load_state_dict(calibration_state(self.path))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
-        self._runner.module[SHARED_POLICY].restore_from_path(
-            self.path / MODULE_PATH / SHARED_POLICY
-        )
+        self._runner.module[SHARED_POLICY].restore_from_path(self.path / MODULES / SHARED_POLICY)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run, which its evaluation takes unless another is given."""
+        return int(self.config.seed or 0)
 
     def _require_whole(self, file: Path) -> None:
         if not file.is_file():
@@ -142,7 +158,7 @@ class FrozenRun:
 
 
 def evaluate(
-    checkpoint: str | Path, episodes: int = DEFAULT_EPISODES, seed: int | None = None
+    checkpoint: str | Path, episodes: int = EVALUATION_EPISODES, seed: int | None = None
 ) -> dict[str, Any]:
     """Evaluates a checkpoint at its calibrated profile Λ̂.
 
@@ -159,7 +175,7 @@ def evaluate(
         measured with a policy trained at Λ_0; where it has none, it is measured with this policy.
     """
     run = FrozenRun(checkpoint)
-    seed = int(run.config.seed or 0) if seed is None else seed
+    seed = run.seed if seed is None else seed
     profile = run.calibration.calibrated_profile()
     fitted = run.measure(profile, episodes, seed)
     known = run.config.target_file()
@@ -167,19 +183,16 @@ def evaluate(
         start = known.reward_start
     else:
         start = run.measure(run.calibration.space.start, episodes, seed).reward
-    recovered = None
-    if known.ceiling is not None and known.ceiling > start:
-        recovered = (fitted.reward - start) / (known.ceiling - start)
     return {
         "checkpoint": str(run.path),
-        "stage": run.calibration.stage - 1,
+        "stage": run.calibration.finished_stages,
         "episodes": episodes,
         "profile": run.calibration.space.to_mapping(profile),
         "reward": fitted.reward,
         "reward_stderr": fitted.reward_stderr,
         "reward_start": start,
         "ceiling": known.ceiling,
-        "recovered_fraction": recovered,
+        "recovered_fraction": recovered_fraction(fitted.reward, start, known.ceiling),
         "outcomes": [
             {
                 "name": target.outcome,

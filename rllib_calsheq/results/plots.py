@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.outcomes import return_name
-from rllib_calsheq.results.checkpoints import read_history
+from rllib_calsheq.results.checkpoints import PARAMS_FILE, read_history
+from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
 
 PREFIX = "calibration/"
-PARAMS_FILE = "params.json"
-LINE, POOLED, GOAL = "#1f5a94", "#c05a1a", "#2f7d32"
 COLUMNS = 4
 
 
@@ -103,10 +102,10 @@ def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | Non
         x,
         mean,
         _column(history, "reward_std"),
-        color=LINE,
+        color=MAIN,
         label="mean over particles ± 1 sd",
     )
-    axes.plot(x, pooled, color=POOLED, linewidth=1.2, label="of the pooled outcomes")
+    axes.plot(x, pooled, color=SECOND, linewidth=1.2, label="of the pooled outcomes")
     if known.get("ceiling") is not None:
         axes.axhline(
             known["ceiling"], color=GOAL, linestyle="--", label="ceiling (mean over episodes)"
@@ -124,7 +123,7 @@ def _supertype_figure(history: pd.DataFrame) -> Figure | None:
     figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
     for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
         _draw_series(axes, history, "returns", name)
-        axes.axhline(0.0, color="grey", linewidth=0.8)
+        axes.axhline(0.0, color=GUIDE, linewidth=0.8)
         axes.set(xlabel="stage", ylabel=f"{return_name(name)} an episode")
     return figure
 
@@ -132,7 +131,7 @@ def _supertype_figure(history: pd.DataFrame) -> Figure | None:
 def _draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> None:
     mean = _column(history, f"{group}/{name}/mean")
     assert mean is not None
-    _band(axes, _stages(history), mean, _column(history, f"{group}/{name}/std"), color=LINE)
+    _band(axes, _stages(history), mean, _column(history, f"{group}/{name}/std"), color=MAIN)
     axes.grid(alpha=0.3)
 
 

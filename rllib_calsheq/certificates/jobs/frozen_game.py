@@ -1,4 +1,4 @@
-"""Everything that the parts of a certificate are computed with, loaded from one checkpoint."""
+"""Everything that the jobs of a certificate are computed with, loaded from one checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from rllib_calsheq.algorithm import SHARED_POLICY
-from rllib_calsheq.certificates.config import CertificateSettings
+from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.search.deviations import (
     ConstantPolicy,
     NamedDeviation,
@@ -39,42 +39,44 @@ from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
-from rllib_calsheq.results.evaluation import MODULE_PATH, FrozenRun
+from rllib_calsheq.results.checkpoints import MODULES
+from rllib_calsheq.results.evaluation import FrozenRun
 
 #: Stands for a supertype's name where a random agent deviates.
 WHOLE = "whole"
 
 
-class Bench:
+class FrozenGame:
     """A checkpoint's shared policy and supertypes, frozen, and episodes to compare policies on.
 
     Args:
         checkpoint: Folder of the checkpoint.
-        settings: What the certificate is asked for.
+        config: What the certificate is asked for.
 
     Raises:
-        ValueError: If the environment has no array form, or the settings do not fit it.
+        ValueError: If the environment has no array form, or ``config`` does not fit it.
     """
 
-    def __init__(self, checkpoint: Path, settings: CertificateSettings) -> None:
-        self.settings = settings
+    def __init__(self, checkpoint: Path, config: CertificateConfig) -> None:
         self.run = FrozenRun(checkpoint)
-        self.config = self.run.config
-        if not hasattr(self.config.env, "array_form"):
+        self.config = config
+        own = self.run.config
+        self.env_class = own.env
+        if not hasattr(self.env_class, "array_form"):
             raise ValueError(
-                f"{self.config.env.__name__} has no array form, which a certificate needs to play "
+                f"{self.env_class.__name__} has no array form, which a certificate needs to play "
                 "enough episodes: give its class an array_form() (rllib_calsheq.ArrayEnv)"
             )
-        if self.config.model_config.get("use_lstm"):
+        if own.model_config.get("use_lstm"):
             raise ValueError(
                 f"the policy of {checkpoint} has a memory (model_config.use_lstm), but "
                 "certificates play policies without one: train without use_lstm to certify"
             )
-        own = self.config.env.array_form(self.config.env_config)
-        self.env_config = merge(self.config.env_config, settings.env_config)
-        self.env: ArrayEnv = self.config.env.array_form(self.env_config)
+        standard: ArrayEnv = self.env_class.array_form(own.env_config)
+        self.env_config = merge(own.env_config, config.env_config)
+        self.env: ArrayEnv = self.env_class.array_form(self.env_config)
         check_action_space(self.env.action_space)
-        _check_same_game(own, self.env, self.run.targets.outcome_names)
+        _check_same_game(standard, self.env, self.run.targets.outcome_names)
         self.shares = supertype_shares(self.env)
         self.profiles = self._profiles()
         self.policy = self._policy()
@@ -84,18 +86,18 @@ class Bench:
     def _profiles(self) -> FloatArray:
         """The profile (1, d), or the last particles (B, d), in natural units."""
         calibration, space = self.run.calibration, self.env.supertype_space
-        if self.settings.supertypes == "particles":
+        if self.config.supertypes == "particles":
             found = space.from_unit(calibration.calibrator.profiles)
         else:
             found = calibration.calibrated_profile()[None]
         found = np.array(found, dtype=np.float64)
-        for name, value in self.settings.parameters.items():
+        for name, value in self.config.parameters.items():
             require(name in space.names, "parameter", name, f"{list(space.names)}")
             found[:, space.names.index(name)] = value
         return space.validate(found)
 
     def _policy(self) -> Policy:
-        action, space = self.settings.action, self.env.action_space
+        action, space = self.config.action, self.env.action_space
         if action is None:
             return self.module_policy(self.shared_weights)
         values = np.asarray(action, dtype=np.float64)
@@ -114,40 +116,40 @@ class Bench:
 
     def weights_at(self, checkpoint: Path) -> Weights:
         """The shared policy's weights in a checkpoint of the same run."""
-        learner = build_learner(self.config, self.env, None, 0)
+        learner = build_learner(self.run.config, self.env, None, 0)
         module = learner.module[SHARED_POLICY]
-        module.restore_from_path((checkpoint / MODULE_PATH / SHARED_POLICY).absolute())
+        module.restore_from_path((checkpoint / MODULES / SHARED_POLICY).absolute())
         return get_weights(module.unwrapped())
 
     def module_policy(self, weights: Weights, greedy: bool = False) -> ModulePolicy:
         """A policy of the shared policy's form."""
-        learner = build_learner(self.config, self.env, weights, 0)
+        learner = build_learner(self.run.config, self.env, weights, 0)
         module = learner.module[SHARED_POLICY].unwrapped()
-        return ModulePolicy(module, action_transform(self.config, self.env), greedy)
+        return ModulePolicy(module, action_transform(self.run.config, self.env), greedy)
 
     # --- what it is compared with ------------------------------------------------------
 
     def comparison(self, stream: Stream, episodes: int) -> Comparison:
         """Fresh episodes for one use of them."""
-        drawn = draw_episodes(self.env, self.profiles, episodes, stream, self.settings.seed)
-        return Comparison(self.env, self.policy, drawn, self.settings.discount)
+        drawn = draw_episodes(self.env, self.profiles, episodes, stream, self.config.seed)
+        return Comparison(self.env, self.policy, drawn, self.config.discount)
 
     @cached_property
     def validation(self) -> Comparison:
         """The episodes that deviations are selected on."""
-        return self.comparison(Stream.VALIDATION, self.settings.validation)
+        return self.comparison(Stream.VALIDATION, self.config.validation)
 
     @cached_property
     def fresh(self) -> Comparison:
         """The episodes that the selected deviations are measured on."""
-        return self.comparison(Stream.FRESH, self.settings.fresh)
+        return self.comparison(Stream.FRESH, self.config.fresh)
 
     @cached_property
     def cheap(self) -> list[NamedDeviation]:
         """Deviations that need no training."""
         supplied = {}
-        if isinstance(self.config.env, SuppliesDeviations):
-            supplied = dict(self.config.env.deviations(self.env_config))
+        if isinstance(self.env_class, SuppliesDeviations):
+            supplied = dict(self.env_class.deviations(self.env_config))
         mode = self.policy.mode() if isinstance(self.policy, ModulePolicy) else self.policy
         return cheap_deviations(
             self.env, mode, supplied, has_noise=isinstance(self.policy, ModulePolicy)
@@ -166,18 +168,18 @@ class Bench:
     # --- what it all depends on --------------------------------------------------------
 
     def identity(self) -> dict[str, Any]:
-        """Everything that the parts depend on, as JSON: settings, weights, supertypes."""
+        """Everything that the jobs depend on, as JSON: configuration, weights, supertypes."""
         weights = hashlib.sha256()
         for name, value in sorted(self.shared_weights.items()):
             weights.update(name.encode() + value.tobytes())
         return {
             "version": __version__,
-            "environment": f"{self.config.env.__module__}.{self.config.env.__qualname__}",
+            "environment": f"{self.env_class.__module__}.{self.env_class.__qualname__}",
             "env_config": _plain(self.env_config),
             "weights": weights.hexdigest(),
             "profiles": hashlib.sha256(self.profiles.tobytes()).hexdigest(),
-            # Each seed has parts of its own.
-            "settings": _plain({**asdict(self.settings), "seeds": None}),
+            # Each seed has jobs of its own.
+            "settings": _plain({**asdict(self.config), "seeds": None}),
         }
 
 

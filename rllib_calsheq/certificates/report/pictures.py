@@ -11,12 +11,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rllib_calsheq.certificates.config import FROM_SHARED
-from rllib_calsheq.certificates.snapshots import percent
+from rllib_calsheq.certificates.config import FROM_SCRATCH, FROM_SHARED
+from rllib_calsheq.certificates.report.transitivity import percent
 from rllib_calsheq.core.files import replacing
+from rllib_calsheq.results.palette import (
+    GOAL,
+    MAIN,
+    ON_DARK,
+    ON_LIGHT,
+    OTHER,
+    SECOND,
+    SIGNED,
+    WHOLE,
+)
 
-#: Colours of deviators from the shared policy, from scratch, of the rest, and of targets.
-SHARED, SCRATCH, OTHER, GOAL = "#1f5a94", "#c05a1a", "#7a7a7a", "#2f7d32"
+#: Colours of deviators that are trained; all others have the palette's `OTHER`.
+COLOURS = {FROM_SHARED: MAIN, FROM_SCRATCH: SECOND}
 #: Outcomes that are shown where there are no targets.
 MAX_OUTCOMES = 12
 STATEMENT_WIDTH = 150
@@ -60,7 +70,7 @@ def _curves(axes: Axes, certificate: dict[str, Any]) -> None:
             curve["episodes"],
             np.array(curve["means"]) * scale,
             yerr=np.array(curve["errors"]) * scale,
-            color=SHARED if warm else SCRATCH,
+            color=COLOURS[curve["kind"]],
             marker="o",
             markersize=3,
             linewidth=1.2,
@@ -68,7 +78,7 @@ def _curves(axes: Axes, certificate: dict[str, Any]) -> None:
         )
         named.add(label)
         lowest = min(lowest, curve["means"][-1] * scale)
-    axes.axhline(0.0, color="black", linewidth=0.8)
+    axes.axhline(0.0, color=WHOLE, linewidth=0.8)
     # What a deviator does before it has learned anything would hide all else.
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, 1.5 * lowest - 0.2 * max(top, 0.0)), top)
@@ -80,11 +90,10 @@ def _curves(axes: Axes, certificate: dict[str, Any]) -> None:
 
 def _kinds(axes: Axes, certificate: dict[str, Any]) -> None:
     scale, unit = _scale(certificate)
-    colours = {"shared": SHARED, "scratch": SCRATCH}
     rows = [
-        (row["name"], row, colours.get(kind, OTHER)) for kind, row in certificate["kinds"].items()
+        (row["name"], row, COLOURS.get(kind, OTHER)) for kind, row in certificate["kinds"].items()
     ]
-    rows.append(("best of all (Definition 1)", certificate, "black"))
+    rows.append(("best of all (Definition 1)", certificate, WHOLE))
     # Deviations that lose a lot would hide what the others gain.
     right = 1.25 * max([row["high"] * scale for _, row, _ in rows] + [LEAST_RANGE])
     for y, (_, row, colour) in enumerate(rows):
@@ -101,7 +110,7 @@ def _kinds(axes: Axes, certificate: dict[str, Any]) -> None:
     axes.set_xlim(-right, right)
     axes.set_ylim(-0.5, len(rows) - 0.4)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)
-    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.axvline(0.0, color=WHOLE, linewidth=0.8)
     axes.set(xlabel=f"gain on fresh episodes, {unit}, 95 % interval")
     axes.set_title("one deviating agent of random role", fontsize=10)
     axes.grid(alpha=0.3, axis="x")
@@ -112,11 +121,11 @@ def _supertypes(axes: Axes, certificate: dict[str, Any]) -> None:
     for x, row in enumerate(rows.values()):
         scale = 100.0 / abs(row["value"]) if row["value"] else 1.0
         height = row["epsilon"] * scale
-        axes.bar(x, height, width=0.5, color=SHARED, alpha=0.8)
+        axes.bar(x, height, width=0.5, color=MAIN, alpha=0.8)
         axes.plot(
             [x, x],
             [row["epsilon_low"] * scale, row["epsilon_high"] * scale],
-            color="black",
+            color=WHOLE,
             linewidth=1.5,
         )
         axes.annotate(
@@ -153,7 +162,7 @@ def _outcomes(axes: Axes, certificate: dict[str, Any]) -> None:
             "", (after / unit, y), (before / unit, y), arrowprops={"arrowstyle": "->", "lw": 0.8}
         )
         axes.plot(before / unit, y, "o", color=OTHER, label="at the checkpoint" if not y else None)
-        axes.plot(after / unit, y, "o", color=SHARED, label="after settling" if not y else None)
+        axes.plot(after / unit, y, "o", color=MAIN, label="after settling" if not y else None)
     axes.axvline(0.0, color=GOAL, linestyle="--", label="target" if targets else None)
     axes.set_yticks(range(len(rows)), [row["name"] for row in reversed(rows)], fontsize=8)
     axes.set(xlabel="miss, in scales of the target" if targets else "change, %")
@@ -192,13 +201,13 @@ def draw_transitivity(found: dict[str, Any], path: Path) -> Path:
 def _matrix(axes: Axes, matrix: Any, stages: list[int], title: str) -> None:
     """A matrix of gains, red for losses; the policy that deviates in rows."""
     limit = max(float(np.abs(matrix).max()), 1e-12)
-    image = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit, origin="lower")
+    image = axes.imshow(matrix, cmap=SIGNED, vmin=-limit, vmax=limit, origin="lower")
     if len(stages) <= MAX_OUTCOMES:
         for y, row in enumerate(matrix):
             for x, entry in enumerate(row):
                 axes.text(
                     x, y, f"{entry:.{1 if limit > 2 else 2}f}", ha="center", va="center",
-                    fontsize=7, color="white" if abs(entry) > 0.6 * limit else "black",
+                    fontsize=7, color=ON_DARK if abs(entry) > 0.6 * limit else ON_LIGHT,
                 )  # fmt: skip
     axes.set_xticks(range(len(stages)), [str(s) for s in stages], fontsize=8)
     axes.set_yticks(range(len(stages)), [str(s) for s in stages], fontsize=8)
@@ -213,7 +222,7 @@ def _skill(axes: Axes, found: dict[str, Any], scale: float) -> None:
     values = np.array(found["values"]) * scale
     axes.errorbar(
         stages, np.array(part["skill"]) * scale, yerr=1.96 * np.array(part["errors"]) * scale,
-        color=SHARED, marker="o", markersize=4, label="transitive part f",
+        color=MAIN, marker="o", markersize=4, label="transitive part f",
     )  # fmt: skip
     axes.errorbar(
         stages, values - values.mean(), yerr=1.96 * np.array(found["value_errors"]) * scale,
@@ -227,7 +236,7 @@ def _skill(axes: Axes, found: dict[str, Any], scale: float) -> None:
 
 def _steps(axes: Axes, found: dict[str, Any], scale: float) -> None:
     steps = found["candidates"]["transitive_part"]["steps"]
-    colours = {"yes": SHARED, "no": SCRATCH, "within noise": OTHER}
+    colours = {"yes": MAIN, "no": SECOND, "within noise": OTHER}
     labels = {"yes": "above ε for certain", "no": "not above ε", "within noise": "within noise"}
     named: set[str] = set()
     for step in steps:
@@ -243,7 +252,7 @@ def _steps(axes: Axes, found: dict[str, Any], scale: float) -> None:
         )  # fmt: skip
         named.add(kind)
     axes.axvline(found["epsilon"] * scale, color=GOAL, linestyle="--", label="ε")
-    axes.axhline(0.0, color="black", linewidth=0.8)
+    axes.axhline(0.0, color=WHOLE, linewidth=0.8)
     # Early steps gain hundreds of times as much as late ones.
     threshold = max(found["epsilon"] * scale, 1e-3)
     axes.set_xscale("symlog", linthresh=threshold)

@@ -36,7 +36,7 @@ def build_learner(
     """A learner of one policy for an environment's agents, without Ray actors.
 
     Args:
-        config: The run's configuration; its network and PPO settings are used.
+        config: The run's configuration; its network and PPO fields are used.
         env: The environment.
         weights: The policy's weights; new ones when None.
         *keys: Of the random stream of new weights.
@@ -105,7 +105,7 @@ def train_deviator(
     """Trains one agent's policy while all others stay on the frozen one.
 
     Args:
-        config: The run's configuration, whose PPO settings are used.
+        config: The run's configuration, whose PPO fields are used.
         env: The environment.
         policy: The frozen policy of the others.
         profiles: Supertype profile (d,) or profiles (B, d) of the episodes.
@@ -186,7 +186,7 @@ class _Recorder:
     def block(self, rewards: FloatArray) -> RolloutBlock:
         """The deviator's steps as a rollout of one agent; ``rewards`` (T, E)."""
         observations, logits, actions = (
-            np.stack(parts)[:, :, None] for parts in zip(*self._steps, strict=True)
+            np.stack(column)[:, :, None] for column in zip(*self._steps, strict=True)
         )
         distribution = self.policy.module.get_exploration_action_dist_cls().from_logits(
             torch.from_numpy(logits)

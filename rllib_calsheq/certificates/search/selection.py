@@ -19,11 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.defaults import CONFIDENCE
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.equilibrium.finite_games import gain_bound
 
-#: Two-sided level of the intervals.
-CONFIDENCE = 0.95
 REPLICATES = 2000
 
 

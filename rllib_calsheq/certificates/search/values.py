@@ -57,17 +57,17 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def part(self, rows: slice) -> Episodes:
+    def chosen(self, rows: slice) -> Episodes:
         """Some of the episodes."""
         return replace(
             self, profiles=self.profiles[rows], seeds=self.seeds[rows], roles=self.roles[:, rows]
         )
 
-    def parts(self) -> Iterator[tuple[slice, Episodes]]:
+    def chunks(self) -> Iterator[tuple[slice, Episodes]]:
         """The episodes in chunks of at most `CHUNK`."""
         for first in range(0, len(self), CHUNK):
             rows = slice(first, min(first + CHUNK, len(self)))
-            yield rows, self.part(rows)
+            yield rows, self.chosen(rows)
 
 
 def supertype_shares(env: ArrayEnv) -> FloatArray:
@@ -183,7 +183,7 @@ class Comparison:
         return np.concatenate(
             [
                 play(self.env, self.policy, chunk, discount=self.discount)
-                for _, chunk in self.episodes.parts()
+                for _, chunk in self.episodes.chunks()
             ]
         )
 
@@ -200,7 +200,7 @@ class Comparison:
 
     def first(self, count: int) -> Comparison:
         """The same comparison on the first episodes."""
-        return replace(self, episodes=self.episodes.part(slice(0, count)))
+        return replace(self, episodes=self.episodes.chosen(slice(0, count)))
 
     def gains(self, deviation: Policy, supertypes: Sequence[int] | None = None) -> FloatArray:
         """What one deviating agent of each supertype gains in each episode, (G, E).
@@ -217,7 +217,7 @@ class Comparison:
             roles = self.episodes.roles[k]
             if (roles < 0).any():
                 continue
-            for rows, chunk in self.episodes.parts():
+            for rows, chunk in self.episodes.chunks():
                 returns = play(
                     self.env, self.policy, chunk, deviation, chunk.roles[k], self.discount
                 )

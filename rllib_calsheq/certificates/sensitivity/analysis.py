@@ -15,14 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rllib_calsheq.certificates.config import SENSITIVITY_STEP
+from rllib_calsheq.core.defaults import CONFIDENCE
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 
 #: From a profile (d,) in natural units to outcomes of single episodes (E, K), always the same ones.
 Sampler = Callable[[FloatArray], FloatArray]
-#: Half of the distance of two points of a difference, as a fraction of a parameter's range.
-DEFAULT_STEP = 0.05
-#: Quantile of singular values of the noise above which a singular value is no noise.
-CONFIDENCE = 0.95
 REPLICATES = 200
 #: A direction is pinned down if a move over the whole range would move the targets by this at
 #: least, in scales.
@@ -66,7 +64,7 @@ def differences(
     space: SupertypeSpace,
     profile: FloatArray,
     scales: FloatArray,
-    step: float = DEFAULT_STEP,
+    step: float = SENSITIVITY_STEP,
     progress: Callable[[str], None] = lambda line: None,
 ) -> FloatArray:
     """Per-episode derivatives (E, K, d), in scales per range.
@@ -102,6 +100,7 @@ def analyse(
     weights = rng.multinomial(E, np.full(E, 1 / E), replicates) / E
     noise = (weights @ centred).reshape(replicates, *jacobian.shape)
     largest = np.linalg.svd(noise, compute_uv=False)[:, 0]
+    # Above this quantile of the noise's singular values, one is no noise.
     threshold = max(float(np.quantile(largest, CONFIDENCE)), PINNED_DOWN)
     rank = int((singular_values > threshold).sum())
     pinned = (directions[:rank] ** 2).sum(axis=0)

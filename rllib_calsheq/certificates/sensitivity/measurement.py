@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from rllib_calsheq.certificates.jobs.frozen_game import Bench
-from rllib_calsheq.certificates.lag import sample_outcomes, settle
-from rllib_calsheq.certificates.sensitivity.analysis import (
-    DEFAULT_STEP,
-    analyse,
-    differences,
-    in_words,
+from rllib_calsheq.certificates.config import (
+    SENSITIVITY_EPISODES,
+    SENSITIVITY_RETRAIN,
+    SENSITIVITY_STEP,
 )
+from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
+from rllib_calsheq.certificates.lag import sample_outcomes, settle
+from rllib_calsheq.certificates.sensitivity.analysis import analyse, differences, in_words
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.learning.threads import limited_threads
@@ -23,16 +23,16 @@ from rllib_calsheq.learning.threads import limited_threads
 
 @limited_threads()
 def measure_sensitivity(
-    bench: Bench,
-    episodes: int = 512,
-    step: float = DEFAULT_STEP,
-    retrain: int = 0,
+    game: FrozenGame,
+    episodes: int = SENSITIVITY_EPISODES,
+    step: float = SENSITIVITY_STEP,
+    retrain: int = SENSITIVITY_RETRAIN,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Jacobian of the targets' outcomes at the calibrated profile, and what it says.
 
     Args:
-        bench: The checkpoint.
+        game: The checkpoint.
         episodes: Episodes at each end of a difference, with the same random numbers.
         step: Half of the distance, as a fraction of a parameter's range.
         retrain: Stages that the shared policy is trained on at each end; 0 leaves it as it is.
@@ -42,35 +42,34 @@ def measure_sensitivity(
         The numbers as JSON: ``singular_values``, ``directions``, ``jacobian`` (K rows, d columns),
         and for each of the ``parameters`` how far it is pinned down.
     """
-    space, targets = bench.env.supertype_space, bench.run.targets
-    known = bench.config.problem().columns.all
+    space, targets = game.env.supertype_space, game.run.targets
+    known = game.run.config.problem().columns.all
     if len(targets):
         index, scales = targets.index, targets.scales
     else:
         index, scales = np.arange(len(known)), np.array([o.scale for o in known])
     names = [known[i].name for i in index]
-    drawn = bench.comparison(Stream.SENSITIVITY, episodes).episodes
-    profile = bench.profiles.mean(axis=0)
+    drawn = game.comparison(Stream.SENSITIVITY, episodes).episodes
+    profile = game.profiles.mean(axis=0)
 
     def sample(at: FloatArray) -> FloatArray:
-        policy = bench.policy
+        policy = game.policy
         if retrain:
-            first = bench.run.calibration.stage - 1
             *_, weights = settle(
-                bench.config, bench.env, bench.run.path, at, first, retrain,
-                bench.settings.seed,
+                game.run.config, game.env, game.run.path, at,
+                game.run.calibration.finished_stages, retrain, game.config.seed,
             )  # fmt: skip
-            policy = bench.module_policy(weights)
+            policy = game.module_policy(weights)
         profiles = np.tile(at, (len(drawn), 1))
-        return sample_outcomes(bench.env, policy, replace(drawn, profiles=profiles))[:, index]
+        return sample_outcomes(game.env, policy, replace(drawn, profiles=profiles))[:, index]
 
     found = analyse(
         differences(sample, space, profile, scales, step, progress),
-        stream_rng(Stream.SENSITIVITY_BOOTSTRAP, bench.settings.seed),
+        stream_rng(Stream.SENSITIVITY_BOOTSTRAP, game.config.seed),
     )
     strongest = np.abs(found.jacobian).argmax(axis=0)
     return {
-        "checkpoint": str(bench.run.path),
+        "checkpoint": str(game.run.path),
         "outcomes": names,
         "parameters": {
             name: {

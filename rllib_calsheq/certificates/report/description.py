@@ -7,22 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rllib_calsheq.certificates.config import FROM_SCRATCH, FROM_SHARED, CertificateSettings
+from rllib_calsheq.certificates.config import FROM_SCRATCH, FROM_SHARED, CertificateConfig
 from rllib_calsheq.certificates.jobs.certificate_jobs import (
     CHEAP,
     DEVIATOR,
     FRESH_CHEAP,
     FRESH_DEVIATOR,
     SETTLE,
-    Part,
+    Job,
 )
-from rllib_calsheq.certificates.jobs.frozen_game import Bench
+from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
 from rllib_calsheq.certificates.jobs.store import Arrays
-from rllib_calsheq.certificates.lag import lag_gap, recovered_fraction
+from rllib_calsheq.certificates.lag import lag_gap
 from rllib_calsheq.certificates.search.deviations import CONSTANT, MODE, SHIFT, SUPPLIED
-from rllib_calsheq.certificates.search.selection import CONFIDENCE, Gain, Gains
+from rllib_calsheq.certificates.search.selection import Gain, Gains
 from rllib_calsheq.certificates.search.values import Estimate, over_roles
+from rllib_calsheq.core.defaults import CONFIDENCE
 from rllib_calsheq.results.checkpoints import TRIAL_FILE, read_history
+from rllib_calsheq.results.evaluation import recovered_fraction
 
 #: Last stages over which the fit that a run reported is averaged.
 REPORTED_STAGES = 20
@@ -37,39 +39,39 @@ KIND_NAMES = {
 }
 
 
-def part_title(bench: Bench, part: Part) -> str:
-    """What a part is called."""
-    if part.kind in (DEVIATOR, FRESH_DEVIATOR):
-        who = "of any role" if part.target is None else f"of {bench.target_name(part.target)}"
-        return f"deviator {who}, {KIND_NAMES[part.start]}, seed {part.seed}"
-    if part.kind == FRESH_CHEAP:
-        return bench.cheap[part.index].name
+def job_title(game: FrozenGame, job: Job) -> str:
+    """What a job is called."""
+    if job.kind in (DEVIATOR, FRESH_DEVIATOR):
+        who = "of any role" if job.target is None else f"of {game.target_name(job.target)}"
+        return f"deviator {who}, {KIND_NAMES[job.start]}, seed {job.seed}"
+    if job.kind == FRESH_CHEAP:
+        return game.cheap[job.index].name
     return {
-        CHEAP: f"{len(bench.cheap)} deviations that need no training",
+        CHEAP: f"{len(game.cheap)} deviations that need no training",
         SETTLE: "shared policy trained on at fixed supertypes",
-    }[part.kind]
+    }[job.kind]
 
 
 def describe(
-    bench: Bench, settings: CertificateSettings, gains: Gains, done: Mapping[Part, Arrays]
+    game: FrozenGame, config: CertificateConfig, gains: Gains, done: Mapping[Job, Arrays]
 ) -> dict[str, Any]:
     """The certificate as JSON holds it.
 
     Args:
-        bench: What it was computed with.
-        settings: What was asked for.
+        game: What it was computed with.
+        config: What was asked for.
         gains: The gains that were selected and measured.
-        done: Finished parts, deviators and settling among them.
+        done: Finished jobs, deviators and settling among them.
     """
-    value = Estimate.of(over_roles(bench.fresh.base_values, bench.shares))
-    names = bench.env.supertype_space.supertypes
+    value = Estimate.of(over_roles(game.fresh.base_values, game.shares))
+    names = game.env.supertype_space.supertypes
     per_supertype = {}
     for k, (name, gain) in enumerate(zip(names, gains.by_supertype, strict=True)):
         if gain is not None:
-            own = Estimate.of(bench.fresh.base_values[k])
-            agents = round(bench.shares[k] * len(bench.env.agent_supertypes))
+            own = Estimate.of(game.fresh.base_values[k])
+            agents = round(game.shares[k] * len(game.env.agent_supertypes))
             per_supertype[name] = {"agents": agents, **_value(own), **_epsilon(gain, own.value)}
-    lag = _lag(bench, done)
+    lag = _lag(game, done)
     certificate: dict[str, Any] = {
         **_epsilon(gains.whole, value.value),
         **_value(value),
@@ -83,30 +85,30 @@ def describe(
         "lag_gap": lag["gap"] if lag else None,
         "lag": lag,
         "budget": {
-            "deviators": sum(part.kind == DEVIATOR for part in done),
-            "training_episodes": -(-settings.budget // settings.batch) * settings.batch,
-            "untrained_deviations": len(bench.cheap),
-            "validation_episodes": settings.validation,
-            "fresh_episodes": settings.fresh,
-            "settling_stages": settings.settling,
+            "deviators": sum(job.kind == DEVIATOR for job in done),
+            "training_episodes": -(-config.budget // config.batch) * config.batch,
+            "untrained_deviations": len(game.cheap),
+            "validation_episodes": config.validation,
+            "fresh_episodes": config.fresh,
+            "settling_stages": config.settling,
         },
         "curves": [
             {
-                "name": part_title(bench, part),
-                "kind": part.start,
-                "supertype": None if part.target is None else bench.target_name(part.target),
-                "seed": part.seed,
+                "name": job_title(game, job),
+                "kind": job.start,
+                "supertype": None if job.target is None else game.target_name(job.target),
+                "seed": job.seed,
                 **{k: arrays[k].tolist() for k in ("episodes", "means", "errors")},
             }
-            for part, arrays in done.items()
-            if part.kind == DEVIATOR
+            for job, arrays in done.items()
+            if job.kind == DEVIATOR
         ],
-        "supertypes": _supertypes(bench),
-        "checkpoint": str(bench.run.path),
-        "stage": bench.run.calibration.stage - 1,
-        "environment": bench.identity()["environment"],
-        "agents": len(bench.env.agent_supertypes),
-        "settings": asdict(settings),
+        "supertypes": _supertypes(game),
+        "checkpoint": str(game.run.path),
+        "stage": game.run.calibration.finished_stages,
+        "environment": game.identity()["environment"],
+        "agents": len(game.env.agent_supertypes),
+        "settings": asdict(config),
     }
     return {"statement": statement(certificate), **certificate}
 
@@ -130,10 +132,10 @@ def _epsilon(gain: Gain, value: float) -> dict[str, Any]:
     return found
 
 
-def _supertypes(bench: Bench) -> dict[str, Any]:
-    space, profiles = bench.env.supertype_space, bench.profiles
+def _supertypes(game: FrozenGame) -> dict[str, Any]:
+    space, profiles = game.env.supertype_space, game.profiles
     found: dict[str, Any] = {
-        "kind": bench.settings.supertypes,
+        "kind": game.config.supertypes,
         "profile": space.to_mapping(profiles.mean(axis=0)),
     }
     if len(profiles) > 1:
@@ -143,14 +145,15 @@ def _supertypes(bench: Bench) -> dict[str, Any]:
     return found
 
 
-def _lag(bench: Bench, done: Mapping[Part, Arrays]) -> dict[str, Any] | None:
-    arrays = done.get(Part(SETTLE))
+def _lag(game: FrozenGame, done: Mapping[Job, Arrays]) -> dict[str, Any] | None:
+    arrays = done.get(Job(SETTLE))
     if arrays is None:
         return None
-    targets = bench.run.targets
+    targets = game.run.targets
     found = lag_gap(arrays["before"], arrays["after"], targets)
     halfway = lag_gap(arrays["before"], arrays["halfway"], targets)
-    known = bench.config.target_file()
+    known = game.run.config.target_file()
+    rewards = {"before": found.reward_before, "after": found.reward_after}
     wanted = dict(zip(targets.index.tolist(), targets.targets, strict=True))
     return {
         "gap": found.gap,
@@ -158,9 +161,11 @@ def _lag(bench: Bench, done: Mapping[Part, Arrays]) -> dict[str, Any] | None:
         "gap_halfway": halfway.gap,
         "reward_before": found.reward_before,
         "reward_after": found.reward_after,
-        "recovered_before": recovered_fraction(found.reward_before, known),
-        "recovered_after": recovered_fraction(found.reward_after, known),
-        "reported_in_training": _reported(bench),
+        **{
+            f"recovered_{when}": recovered_fraction(reward, known.reward_start, known.ceiling)
+            for when, reward in rewards.items()
+        },
+        "reported_in_training": _reported(game),
         "outcomes": [
             {
                 "name": name,
@@ -179,16 +184,16 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _reported(bench: Bench) -> float | None:
+def _reported(game: FrozenGame) -> float | None:
     """Mean reward of the run's last stages up to the checkpoint's, as it reported them."""
-    trial = bench.run.path.absolute().parent
-    if not len(bench.run.targets) or not (trial / TRIAL_FILE).is_file():
+    trial = game.run.path.absolute().parent
+    if not len(game.run.targets) or not (trial / TRIAL_FILE).is_file():
         return None
     history = read_history(trial)
     stage, reward = (history.get(f"calibration/{name}") for name in ("stage", "reward_mean"))
     if stage is None or reward is None:
         return None
-    last = bench.run.calibration.stage - 1
+    last = game.run.calibration.finished_stages
     chosen = reward[(stage > last - REPORTED_STAGES) & (stage <= last)]
     return float(chosen.mean()) if len(chosen) else None
 
