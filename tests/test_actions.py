@@ -98,3 +98,10 @@ def test_actions_that_are_not_counted_from_0_are_refused_everywhere():
         check_action_space(Discrete(2, start=1))
     with pytest.raises(ValueError, match=message):
         sample_as_policy(MultiDiscrete([2, 2], start=[0, 1]), np.random.default_rng(0), ())
+
+
+def test_a_certificate_refuses_a_box_of_integers():
+    """Its policies are Gaussian, and would play numbers that are not in the box."""
+    with pytest.raises(ValueError, match="a Box of floats or Discrete"):
+        check_action_space(Box(0, 4, (2,), np.int64))
+    check_action_space(Box(0, 4, (2,), np.float32))

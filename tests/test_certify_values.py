@@ -211,7 +211,9 @@ def test_constant_actions_cover_a_box_and_a_discrete_space():
     values = np.array(list(actions.values()))
     for corner in ([-1, -1], [1, 1], [-1, 1], [0, 0]):
         assert (np.abs(values - corner).max(axis=1) < 1e-6).any()
-    assert [int(a) for _, a in constant_actions(Discrete(3, start=2))] == [2, 3, 4]
+    assert [int(a) for _, a in constant_actions(Discrete(3))] == [0, 1, 2]
+    with pytest.raises(ValueError, match="leave `start` out"):
+        constant_actions(Discrete(3, start=2))
     with pytest.raises(ValueError, match="bounded Box or a Discrete"):
         constant_actions(Box(-np.inf, np.inf, (1,)))
 

@@ -8,7 +8,7 @@ from typing import Any
 from rllib_calsheq.core.configuration import from_mapping
 from rllib_calsheq.envs.market.array import ArrayMarket
 from rllib_calsheq.envs.market.config import MarketConfig
-from rllib_calsheq.envs.market.quoting_rules import Rule, market_deviations
+from rllib_calsheq.envs.market.quoting_rules import Rule, quoting_rules
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
 
 
@@ -32,5 +32,5 @@ class MarketEnv(OneEpisodeEnv):
     def deviations(
         cls, config: Mapping[str, Any] | MarketConfig | None = None
     ) -> Mapping[str, Rule]:
-        """Deviations of one merchant that a certificate tries."""
-        return market_deviations(from_mapping(MarketConfig, config, "the market"))
+        """Quoting rules that a certificate tries as deviations of one merchant."""
+        return quoting_rules(from_mapping(MarketConfig, config, "the market"))

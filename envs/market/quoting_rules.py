@@ -1,4 +1,4 @@
-"""Deviations of one merchant that are worth trying: no quote at all, and inventory skews."""
+"""Quoting rules of one merchant that are worth trying: no quote at all, and inventory skews."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SKEWS = (0.1, 0.2, 0.4)
 Rule = Callable[[npt.NDArray, npt.NDArray], npt.NDArray]
 
 
-def market_deviations(config: MarketConfig) -> dict[str, Rule]:
+def quoting_rules(config: MarketConfig) -> dict[str, Rule]:
     """Rules by name: observations (R, obs) and the shared policy's actions (R, 2) to actions.
 
     A merchant that holds goods widens its bid and narrows its ask in proportion; *skewed* quotes

@@ -38,11 +38,23 @@ class ActionTransform:
         low, high = self.space.low, self.space.high
         if not self.normalize:
             return np.clip(actions, low, high) if self.clip else actions
-        if not (self.space.bounded_below.all() and self.space.bounded_above.all()):
+        if not is_bounded(self.space):
             return actions
-        if np.issubdtype(self.space.dtype, np.integer):
+        if holds_integers(self.space):
             return low + actions
         return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
+
+
+def is_bounded(space: gym.Space) -> bool:
+    """Whether a space is a Box with bounds on all sides."""
+    return isinstance(space, gym.spaces.Box) and bool(
+        space.bounded_below.all() and space.bounded_above.all()
+    )
+
+
+def holds_integers(space: gym.Space) -> bool:
+    """Whether a space is a Box of integers."""
+    return isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.integer)
 
 
 def check_start(space: gym.Space) -> None:
@@ -73,7 +85,7 @@ def sample_as_policy(
     if isinstance(space, gym.spaces.MultiDiscrete):
         return rng.integers(space.nvec, size=(*shape, *space.nvec.shape))
     if isinstance(space, gym.spaces.Box):
-        if np.issubdtype(space.dtype, np.integer):
+        if holds_integers(space):
             width = space.high.astype(np.int64) - space.low.astype(np.int64)
             return rng.integers(width + 1, size=(*shape, *space.shape))
         return rng.standard_normal((*shape, *space.shape), dtype=np.float32)

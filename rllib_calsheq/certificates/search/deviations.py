@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.certificates.search.values import Policy
+from rllib_calsheq.core.actions import check_start, is_bounded
 from rllib_calsheq.core.protocol import ArrayEnv
 
 #: From observations (R, obs...) and the shared policy's own actions (R, act...) to actions.
@@ -116,12 +117,12 @@ def constant_actions(space: gym.Space) -> list[tuple[str, npt.NDArray]]:
     """Actions on a grid, by name: all of a Discrete space; a Box's diagonal and a coarse grid.
 
     Raises:
-        ValueError: If the space is neither, or a Box has no bounds.
+        ValueError: If the space is neither, a Box has no bounds, or a Discrete one a start.
     """
+    check_start(space)
     if isinstance(space, gym.spaces.Discrete):
-        first, count = int(space.start), min(int(space.n), MAX_ACTIONS)
-        return [(f"always {a}", np.asarray(a)) for a in range(first, first + count)]
-    if not isinstance(space, gym.spaces.Box) or not _is_bounded(space):
+        return [(f"always {a}", np.asarray(a)) for a in range(min(int(space.n), MAX_ACTIONS))]
+    if not isinstance(space, gym.spaces.Box) or not is_bounded(space):
         raise ValueError(f"constant actions need a bounded Box or a Discrete space, not {space}")
     positions = [np.full(space.shape, u) for u in np.linspace(0.0, 1.0, DIAGONAL_POINTS)]
     size = int(np.prod(space.shape))
@@ -139,7 +140,7 @@ def constant_actions(space: gym.Space) -> list[tuple[str, npt.NDArray]]:
 
 def shifts(space: gym.Space) -> list[tuple[str, Rule]]:
     """The shared policy's actions shifted by a part of the range; none for a Discrete space."""
-    if not isinstance(space, gym.spaces.Box) or not _is_bounded(space):
+    if not isinstance(space, gym.spaces.Box) or not is_bounded(space):
         return []
     width = space.high - space.low
 
@@ -147,10 +148,6 @@ def shifts(space: gym.Space) -> list[tuple[str, Rule]]:
         return lambda observations, own: np.clip(own + by * width, space.low, space.high)
 
     return [(f"shared policy shifted by {by:+.1%} of the range", shifted(by)) for by in SHIFTS]
-
-
-def _is_bounded(space: gym.spaces.Box) -> bool:
-    return bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
 
 
 def _text(action: npt.NDArray) -> str:

@@ -10,16 +10,16 @@ import numpy.typing as npt
 import torch
 from ray.rllib.core.columns import Columns
 
-from rllib_calsheq.core.actions import ActionTransform, check_start
+from rllib_calsheq.core.actions import ActionTransform, check_start, holds_integers
 from rllib_calsheq.learning.ray_private.access import sampling_pass
 
 
 def check_action_space(space: gym.Space) -> None:
     """Raises a ValueError unless the noise of a policy's actions can be made explicit."""
-    if not isinstance(space, (gym.spaces.Box, gym.spaces.Discrete)):
+    if holds_integers(space) or not isinstance(space, (gym.spaces.Box, gym.spaces.Discrete)):
         raise ValueError(
             f"the action space is {space}; a certificate pairs the noise of Gaussian and of "
-            "categorical policies: make the action space a Box or Discrete"
+            "categorical policies: make the action space a Box of floats or Discrete"
         )
     check_start(space)
 
