@@ -9,6 +9,7 @@ methods that NumPy and Torch share: rewards, critics and Gaussian processes appl
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -19,14 +20,14 @@ Array = TypeVar("Array")
 
 
 @configuration
-class Loss:
+class Loss(ABC):
     """Base of all losses; a subclass has a ``name``, `of`, and fields as it needs them."""
 
     name: ClassVar[str] = ""
 
+    @abstractmethod
     def of(self, misses: Array) -> Array:
         """ℓ of signed misses in scales, any shape."""
-        raise NotImplementedError
 
     def scale_at(self, value: float) -> float | None:
         """The scale that it takes from the target's value; None where the target has its own."""
