@@ -1,6 +1,7 @@
 """The RL calibrator: a stochastic policy of increments, trained by PPO (section 3).
 
-State: the profile Λ of one particle. Action: an increment δΛ. Reward: r_cal of the episode
+State: the profile Λ of one particle and, with a critic of outcomes, the classical step from it.
+Action: an increment δΛ, in addition to a fraction of that step. Reward: r_cal of the episode
 that follows, objective (5), one step and no discount. Everything of PPO - clipped surrogate,
 KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner; only a step that
 goes too far is shortened here.
@@ -25,6 +26,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.kalman_step import kalman_step
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.streams import Stream, stream_seed
@@ -73,6 +75,7 @@ class PPOCalibrator(Calibrator):
     ) -> None:
         super().__init__(start, num_particles, targets, seed)
         self.config = config or PPOCalibratorConfig()
+        self._start = self.profiles[0].copy()
         spread = self.config.initial_spread
         low, high = np.clip([self.profiles - spread, self.profiles + spread], 0.0, 1.0)
         self.profiles = self.rng(stream=Stream.START).uniform(low, high)
@@ -91,13 +94,33 @@ class PPOCalibrator(Calibrator):
             )
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
         self._pending: dict[str, npt.NDArray[np.float32]] = {}
+        #: The classical part of the particles' next actions, (B, d), once it is known.
+        self._steps: npt.NDArray[np.float32] | None = None
 
     # --- the two halves of a stage ----------------------------------------------------
 
     def _propose(self) -> FloatArray:
         """Samples δΛ ~ π^Λ(·|Λ) for every particle and applies it."""
-        self._pending = self._sample(self.profiles, self.rng(stream=Stream.PROPOSAL))
-        return self._apply(self.profiles, self._pending[Columns.ACTIONS])
+        steps = self._classical_actions() if self._steps is None else self._steps
+        self._steps = None
+        self._pending = self._sample(self.profiles, steps, self.rng(stream=Stream.PROPOSAL))
+        return self._apply(self.profiles, steps + self._pending[Columns.ACTIONS])
+
+    def _classical_actions(self) -> npt.NDArray[np.float32]:
+        """What an untrained policy does in the mean: a fraction of the Kalman step, (B, d)."""
+        cfg = self.config
+        if not cfg.classical or self._critic is None or not self._critic.has_episodes:
+            return np.zeros(self.profiles.shape, np.float32)
+        step = kalman_step(
+            self.profiles,
+            self._critic.local_model(self.profiles),
+            self._start,
+            len(self.targets) * self.targets.weights / cfg.kalman_tolerance**2,
+            cfg.prior_std**-2,
+        )
+        # All head for one goal, the mean of what each would do, so that they do not stay apart.
+        step = (self.profiles + step).mean(axis=0) - self.profiles
+        return np.clip(cfg.kalman_gain / cfg.max_increment * step, -1, 1).astype(np.float32)
 
     def _learn(
         self, particles: npt.NDArray[np.intp], rewards: FloatArray, outcomes: FloatArray
@@ -128,9 +151,14 @@ class PPOCalibrator(Calibrator):
         A = cfg.imagined_increments // S
         chosen = rng.permutation(self.num_particles)[:S]
         profiles = np.repeat(self.profiles[chosen], A, axis=0)
-        batch = self._sample(profiles, rng)
-        moved = self._apply(profiles, batch[Columns.ACTIONS])
-        reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
+        self._steps = self._classical_actions()
+        steps = np.repeat(self._steps[chosen], A, axis=0)
+        batch = self._sample(profiles, steps, rng)
+        moved = self._apply(profiles, steps + batch[Columns.ACTIONS])
+        if cfg.fit == "means":
+            reward = self._critic.mean_reward(moved)
+        else:
+            reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
         reward -= cfg.spread_cost * np.square(moved - self.profiles.mean(axis=0)).sum(axis=1)
         reward -= cfg.increment_cost * np.square(batch[Columns.ACTIONS]).sum(axis=1)
         reward = reward.reshape(S, A)
@@ -176,13 +204,19 @@ class PPOCalibrator(Calibrator):
             )
         )
         box = gym.spaces.Box(-1.0, 1.0, (self.dim,), np.float32)
+        seen = gym.spaces.Box(-1.0, 1.0, ((1 + cfg.classical) * self.dim,), np.float32)
         with torch.random.fork_rng(devices=[]):
             # The CPU generator only: torch.manual_seed would reseed accelerators, too.
             weights = stream_seed(Stream.CALIBRATOR_WEIGHTS, self.seed, self.stage)
             torch.default_generator.manual_seed(weights)
-            learner = ppo.build_learner(spaces={DEFAULT_MODULE_ID: (box, box)})
+            learner = ppo.build_learner(spaces={DEFAULT_MODULE_ID: (seen, box)})
+        module = learner.module[DEFAULT_MODULE_ID]
         with torch.no_grad():
-            free_log_std(learner.module[DEFAULT_MODULE_ID]).fill_(float(np.log(cfg.initial_std)))
+            free_log_std(module).fill_(float(np.log(cfg.initial_std)))
+            if cfg.classical:
+                # Untrained, it adds nothing but noise to the classical step.
+                for parameter in module.pi.net.parameters():
+                    parameter.zero_()
         return learner
 
     @property
@@ -190,10 +224,12 @@ class PPOCalibrator(Calibrator):
         return self._learner.module[DEFAULT_MODULE_ID]
 
     def _sample(
-        self, profiles: FloatArray, rng: np.random.Generator
+        self, profiles: FloatArray, steps: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Actions from profiles (M, d), as columns of RLlib's batch, M rows each."""
+        """Actions from profiles and classical steps (M, d), as columns of RLlib's batch."""
         observations = (2.0 * profiles - 1.0).astype(np.float32)
+        if self.config.classical:
+            observations = np.concatenate([observations, steps], axis=1)
         noise = torch.from_numpy(rng.standard_normal(profiles.shape).astype(np.float32))
         with torch.no_grad():
             inputs = self._policy(observations)
@@ -245,6 +281,7 @@ class PPOCalibrator(Calibrator):
         with torch.no_grad():
             coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
             coefficient.clamp_(min=min(KL_COEFF_MIN, self.config.kl_coeff))
+            log_std.clamp_(max=float(np.log(self.config.largest_std(self.stage))))
             halvings = self._shorten(batch, parameters, before) if self.config.kl_limit else 0
             if self.config.min_std > 0:
                 log_std.clamp_(min=float(np.log(self.config.min_std)))
@@ -313,6 +350,7 @@ class PPOCalibrator(Calibrator):
             )
         super().load_state_dict(state)
         self._pending = {name: np.array(column) for name, column in state["pending"].items()}
+        self._steps = None
         self._learner.set_state(copy.deepcopy(state["learner"]))
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])

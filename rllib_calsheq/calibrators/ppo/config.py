@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from rllib_calsheq.core.configuration import (
@@ -79,7 +80,19 @@ class PPOCalibratorConfig:
         imagined_increments: Increments imagined in each stage, over all these profiles; at
             least twice ``imagined_states``.
         imagined_noise: Residuals that the expected reward is averaged over.
-        increment_cost: Reward charged for the square of each parameter's action. Without
+        std_stages: The policy's standard deviations are at most ``initial_std`` times a factor that
+            has fallen to 1/e after this many stages (and no less than ``min_std``), so that the
+            particles come together and their mean outcomes are those of their mean. 0 for no limit.
+        fit: Which reward is imagined: that of the ``means`` of the outcomes, which is 1 where the
+            mean of every outcome is on its target, or the mean reward of single ``episodes``, the
+            paper's objective (5), which a profile with quieter episodes may win without meeting
+            the targets.
+        kalman_gain: Part of the classical optimiser's step (`kalman_step`) that an untrained policy
+            takes in a stage; the policy sees it and learns what to add. 0 for none.
+        kalman_tolerance: Scales within which the classical step would have every target.
+        prior_std: Distance from Λ_0 (unit cube) at which the classical step would keep what the
+            targets leave open: the standard deviation of a Gaussian prior of each parameter.
+        increment_cost: Reward charged for the square of what the policy adds to an action. Without
             it, parameters that no target depends on drift at full speed with the critic's
             errors, and the profile does not come to rest.
         spread_cost: Reward charged for the squared distance (unit cube) of a new profile
@@ -110,7 +123,12 @@ class PPOCalibratorConfig:
     imagined_states: Count = 64
     imagined_increments: Count = 2048
     imagined_noise: Count = 16
-    increment_cost: NonNegative = 5e-4
+    std_stages: NonNegative = 40.0
+    fit: Literal["means", "episodes"] = "means"
+    kalman_gain: Annotated[float, Field(ge=0, le=1)] = 0.2
+    kalman_tolerance: Positive = 0.05
+    prior_std: Positive = 0.3
+    increment_cost: NonNegative = 0.02
     spread_cost: NonNegative = 0.01
 
     def __post_init__(self) -> None:
@@ -126,6 +144,17 @@ class PPOCalibratorConfig:
             self.imagined_increments,
             f"integers from twice imagined_states, {2 * self.imagined_states}",
         )
+
+    @property
+    def classical(self) -> bool:
+        """Whether the policy sees, and adds to, a classical optimiser's step."""
+        return self.critic == "outcomes" and self.kalman_gain > 0
+
+    def largest_std(self, stage: int) -> float:
+        """Largest standard deviation of an action after a stage."""
+        if self.critic == "none" or not self.std_stages:
+            return float("inf")
+        return max(self.min_std, self.initial_std * float(np.exp(-stage / self.std_stages)))
 
     def kl_target_of(self, dim: int) -> float:
         """KL target of d = ``dim`` parameters, in nats."""
