@@ -27,14 +27,19 @@ def test_an_outcome_that_jumps_has_a_mean_where_no_episode_is_and_a_typical_medi
 
 
 def test_the_table_shows_both():
-    row = {"name": "sold", "value": 17.5, "stderr": 6.5, "median": 10.25, "target": 10, "scale": 10}
+    row = {
+        "name": "sold", "value": 17.5, "stderr": 6.5, "median": 10.25, "target": 10, "scale": 10,
+        "tolerance": 0.25, "miss": 0.75, "met": False,
+    }  # fmt: skip
     found = {
         "stage": 3, "profile": {"a": 0.5}, "outcomes": [row], "reward": 0.65, "reward_stderr": 0.1,
-        "reward_start": 0.2, "ceiling": None, "recovered_fraction": None,
+        "reward_start": 0.2, "ceiling": None, "recovered_fraction": None, "reward_on_target": 0.7,
+        "verdict": {"targets_met": 0, "num_targets": 1, "worst_miss": 0.75, "summary": "0 of 1"},
+        "at_bounds": {"a": 1.0},
     }  # fmt: skip
     console = Console(width=110, record=True, file=io.StringIO())
     show_evaluation(found, console)
     lines = [line for line in console.export_text().splitlines() if "sold" in line]
     assert [cell.strip() for cell in lines[0].split("│")[1:-1]] == [
-        "sold", "17.5", "6.5", "10.25", "10", "0.75",
+        "sold", "17.5", "6.5", "10.25", "10", "0.75", "MISSED",
     ]  # fmt: skip

@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", metavar="RUN_OR_CHECKPOINT")
     add_evaluation_episodes(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument("--strict", action="store_true", help="exit with 3 if a target is missed")
     evaluate.set_defaults(function=_evaluate)
     add_experiment_command(commands)
     add_certify_command(commands)
@@ -208,7 +209,7 @@ def _plot(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     from rllib_calsheq.cli.reports import print_evaluation
 
-    return print_evaluation(args.run, episodes=args.episodes, as_json=args.json)
+    return print_evaluation(args.run, episodes=args.episodes, as_json=args.json, strict=args.strict)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,14 @@ from rllib_calsheq.results.checkpoints import (
     TRIAL_FILE,
     find_checkpoint,
     find_trials,
+    trial_checkpoints,
 )
 
+#: Exit code of a strict command whose targets are not all met.
+MISSED = 3
 
-def print_evaluation(path: str, *, episodes: int, as_json: bool) -> int:
+
+def print_evaluation(path: str, *, episodes: int, as_json: bool, strict: bool = False) -> int:
     """Evaluates a run or checkpoint and prints it; returns the exit code."""
     from rllib_calsheq.results.evaluation import evaluate
 
@@ -29,7 +33,14 @@ def print_evaluation(path: str, *, episodes: int, as_json: bool) -> int:
         print(json.dumps(found, indent=2))
     else:
         show_evaluation(found)
-    return 0
+    return MISSED if strict and not all_met([found]) else 0
+
+
+def all_met(evaluations: list[dict[str, Any]]) -> bool:
+    """Whether there are evaluations, and in each of them every target is met."""
+    return bool(evaluations) and all(
+        row["met"] for found in evaluations for row in found["outcomes"]
+    )
 
 
 def show_evaluation(found: dict[str, Any], console: Console | None = None) -> None:
@@ -37,17 +48,17 @@ def show_evaluation(found: dict[str, Any], console: Console | None = None) -> No
     console = console or Console(width=None if Console().is_terminal else 110)
     outcomes = Table(title=f"outcomes at the calibrated profile, stage {found['stage']}")
     outcomes.add_column("outcome", no_wrap=True)
-    for heading in ("mean", "stderr", "median", "target", "miss/scale"):
+    for heading in ("mean", "stderr", "median", "target", "miss/scale", "verdict"):
         outcomes.add_column(heading, justify="right")
     for row in found["outcomes"]:
-        miss = abs(row["value"] - row["target"]) / row["scale"]
         outcomes.add_row(
             row["name"],
             f"{row['value']:.4g}",
             f"{row['stderr']:.2g}",
             f"{row['median']:.4g}",
             f"{row['target']:.4g}",
-            f"{miss:.2f}",
+            f"{row['miss']:.2f}",
+            "met" if row["met"] else "[bold red]MISSED[/]",
         )
     profile = Table(title="calibrated profile")
     profile.add_column("parameter", no_wrap=True)
@@ -58,6 +69,11 @@ def show_evaluation(found: dict[str, Any], console: Console | None = None) -> No
     if found["outcomes"]:
         console.print(outcomes)
         console.print(summary_line(found))
+        met = found["verdict"]["targets_met"] == found["verdict"]["num_targets"]
+        console.print(verdict_line(found), style="bold green" if met else "bold red")
+    if found["at_bounds"]:
+        at = ", ".join(f"{name} ({bound:g})" for name, bound in found["at_bounds"].items())
+        console.print(f"at a bound, which targets seldom say: {at}")
 
 
 def summary_line(found: dict[str, Any]) -> str:
@@ -68,32 +84,45 @@ def summary_line(found: dict[str, Any]) -> str:
     )
     if found["ceiling"] is not None:
         line += f", {found['ceiling']:.3f} can be reached"
+    else:
+        line += f", {found['reward_on_target']:.3f} if every mean were on its target"
     if found["recovered_fraction"] is not None:
         line += f": recovered fraction {found['recovered_fraction']:.3f}"
     return line
 
 
-def finish_run(folder: Path, *, evaluate: bool) -> None:
-    """Draws every trial's pictures and, for a single trial, evaluates its last checkpoint."""
+def verdict_line(found: dict[str, Any]) -> str:
+    """Which targets are met, and what is missed by how much."""
+    return f"{found['verdict']['summary']} (worst miss {found['verdict']['worst_miss']:.2f} scales)"
+
+
+def finish_run(folder: Path, *, evaluate: bool) -> list[dict[str, Any]]:
+    """Draws every trial's pictures and, if asked to, evaluates their last checkpoints.
+
+    Returns:
+        The evaluations; those of trials without a checkpoint are left out.
+    """
     from rllib_calsheq.results.plots import draw_trial
 
     try:
         trials = find_trials(folder)
     except ValueError:
-        return
+        return []
+    found = []
     for trial in trials:
         if not (trial / TRIAL_FILE).stat().st_size:
             continue  # It failed before its first result.
         for picture in draw_trial(trial):
             print(f"drew {picture}", flush=True)
-    if not evaluate:
-        return
-    try:
-        checkpoint = find_checkpoint(trials[0])
-    except ValueError:
-        return
-    from rllib_calsheq.results.evaluation import evaluate as evaluate_checkpoint
+        if evaluate and trial_checkpoints(trial):
+            found.append(_evaluate_trial(trial))
+    return found
 
-    found = evaluate_checkpoint(checkpoint)
-    write_json(trials[0] / EVALUATION_FILE, found)
+
+def _evaluate_trial(trial: Path) -> dict[str, Any]:
+    from rllib_calsheq.results.evaluation import evaluate
+
+    found = evaluate(find_checkpoint(trial))
+    write_json(trial / EVALUATION_FILE, found)
     show_evaluation(found)
+    return found

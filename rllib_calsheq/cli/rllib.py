@@ -13,6 +13,7 @@ from typing import Any
 from rllib_calsheq.cli.messages import fail, quieten
 from rllib_calsheq.core.defaults import EVALUATION_EPISODES, STORAGE
 
+STRICT_HELP = "exit with 3 if a target is missed at the end"
 #: Longest name of a trial's folder.
 MAX_NAME_LENGTH = 100
 #: Seconds between snapshots of an experiment's state: what a kill can cost at most.
@@ -30,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "evaluate":
             from rllib_calsheq.cli.reports import print_evaluation
 
-            return print_evaluation(args.checkpoint, episodes=args.episodes, as_json=args.json)
+            return print_evaluation(
+                args.checkpoint, episodes=args.episodes, as_json=args.json, strict=args.strict
+            )
         file = args.file_flag or (args.words[-1] if args.words else None)
         if file is None or (args.words and args.words[:-1] not in ([], ["file"])):
             return fail("give one experiment file: rllib train -f FILE or rllib train file FILE")
@@ -59,11 +62,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on from the last checkpoints of the run of this name",
     )
+    run.add_argument("--strict", action="store_true", help=STRICT_HELP)
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     evaluate = commands.add_parser("evaluate", help="evaluate a CALSHEQ checkpoint or run")
     evaluate.add_argument("checkpoint", help="folder of the checkpoint, or of the run")
     add_evaluation_episodes(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument("--strict", action="store_true", help=STRICT_HELP)
     return parser
 
 
@@ -183,7 +188,7 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
             ),
         )
     results = tuner.fit()
-    return _report(experiment, folder, results)
+    return _report(experiment, folder, results, strict=args.strict)
 
 
 def local_cpus(experiment: Any) -> int:
@@ -224,19 +229,22 @@ def _trainable(experiment: Any) -> Any:
     return experiment.run
 
 
-def _report(experiment: Any, folder: Path, results: Any) -> int:
+def _report(experiment: Any, folder: Path, results: Any, strict: bool) -> int:
     """Draws the pictures, prints the evaluation, and says which trials failed and why."""
+    code = 0
     if experiment.is_calsheq:
-        from rllib_calsheq.cli.reports import finish_run
+        from rllib_calsheq.cli.reports import MISSED, all_met, finish_run
 
-        finish_run(folder, evaluate=len(results) == 1)
+        found = finish_run(folder, evaluate=strict or len(results) == 1)
+        judged = experiment.config.get("targets") is not None
+        code = MISSED if strict and judged and not all_met(found) else 0
     print(f"results in {folder}", flush=True)
     failed = [result for result in results if result.error is not None]
     for result in failed:
         # Last, and each in one line, so that the cause is what one sees.
         name = Path(result.path).name
         print(f"error: trial {name} stopped: {cause(result.error)}", file=sys.stderr, flush=True)
-    return 1 if failed else 0
+    return 1 if failed else code
 
 
 def cause(error: BaseException | str) -> str:

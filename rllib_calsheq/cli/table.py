@@ -63,6 +63,7 @@ class LiveTable(Callback):
         if "worst_target" in metrics:
             cells["reward"] = f"{metrics['reward_mean']:.3f}"
             cells["pooled"] = f"{metrics['reward_pooled']:.3f}"
+            cells["met"] = f"{metrics['targets_met']}/{metrics['num_targets']}"
             cells[WORST_TARGET] = f"{metrics['worst_target']} ({metrics['worst_miss']:.2f})"
         for supertype, numbers in metrics["returns"].items():
             cells[return_name(supertype)] = f"{numbers['mean']:.1f}"

@@ -30,6 +30,7 @@ from rllib_calsheq.core.particles import (
 from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.timescales import LearningRate
+from rllib_calsheq.core.verdict import judge
 from rllib_calsheq.core.version import __version__
 
 #: Form of `Calibration.state_dict`; version 0.1.0 wrote none into it.
@@ -170,6 +171,9 @@ class Calibration:
             worst = int(np.argmax(self.targets.losses(misses)))
             metrics["worst_target"] = self.targets.targets[worst].outcome
             metrics["worst_miss"] = float(abs(misses[worst]))
+            errors = spread / np.sqrt(len(rewards))
+            metrics["num_targets"] = len(self.targets)
+            metrics["targets_met"] = judge(self.targets, pooled, errors).targets_met
         return metrics
 
     # --- what was found ---------------------------------------------------------------

@@ -32,6 +32,8 @@ from rllib_calsheq.core.supertypes import FloatArray
 
 #: Percentiles that are outcomes unless others are asked for.
 DECILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+#: How far from its target a mean outcome may be and still meet it, in scales.
+MET_TOLERANCE = 0.25
 #: How far the sum of given weights may be from 1.
 WEIGHT_TOLERANCE = 1e-6
 
@@ -92,6 +94,8 @@ class Target:
         weight: Weight w in the reward; the weights of all targets sum to 1.
         scale: Scale s, in the outcome's unit; positive.
         loss: What a miss costs.
+        tolerance: How far the mean outcome may be from the value and still meet the target, in
+            scales; see `rllib_calsheq.core.verdict`.
     """
 
     SUBJECT: ClassVar[str] = "target {outcome!r}"
@@ -101,6 +105,7 @@ class Target:
     weight: NonNegative
     scale: Positive
     loss: Loss = Absolute()
+    tolerance: Positive = MET_TOLERANCE
 
     def __post_init__(self) -> None:
         taken = self.loss.scale_at(self.value)
@@ -133,8 +138,8 @@ class TargetSet:
         """Builds the targets from their YAML form.
 
         Args:
-            spec: ``{outcome name: value}`` or ``{outcome name: {value, weight, scale, loss}}``.
-                Either every target has a weight or none has (then all are equal).
+            spec: ``{outcome name: value}`` or ``{outcome name: {value, weight, scale, loss,
+                tolerance}}``. Either every target has a weight or none has (then all are equal).
             outcomes: All outcomes that the environment reports, in order.
 
         Raises:
@@ -248,13 +253,13 @@ def pool(outcomes: npt.ArrayLike) -> FloatArray:
 
 
 def _read_entry(name: str, entry: Any) -> dict[str, Any]:
-    """One target of the YAML form as ``{value, weight?, scale?, loss?}``."""
+    """One target of the YAML form as ``{value, weight?, scale?, loss?, tolerance?}``."""
     fields = dict(entry) if isinstance(entry, Mapping) else {"value": entry}
-    unknown = sorted(set(fields) - {"value", "weight", "scale", "loss"})
+    unknown = sorted(set(fields) - {"value", "weight", "scale", "loss", "tolerance"})
     if unknown or "value" not in fields:
         raise ValueError(
             f"target {name!r} is given as {entry!r}; allowed keys are value (required), weight, "
-            "scale and loss"
+            "scale, loss and tolerance"
         )
     return fields
 
@@ -287,4 +292,6 @@ def _entry_of(target: Target) -> dict[str, Any]:
         entry["scale"] = target.scale
     if target.loss != Absolute():
         entry["loss"] = target.loss.to_yaml()
+    if target.tolerance != MET_TOLERANCE:
+        entry["tolerance"] = target.tolerance
     return entry

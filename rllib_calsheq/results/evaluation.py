@@ -21,6 +21,7 @@ from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_re
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
+from rllib_calsheq.core.verdict import judge, parameters_at_bounds
 from rllib_calsheq.results.checkpoints import (
     ARGUMENTS_FILE,
     CALIBRATION_STATE,
@@ -40,6 +41,8 @@ class Measurement:
             where an outcome jumps between values, as percentiles of lumpy quantities do.
         reward: Mean of r_cal over the episodes.
         reward_stderr: Standard error of it.
+        reward_on_target: The same mean, had every mean outcome been on its target with the scatter
+            of these episodes: what r_cal is to be compared with where no ceiling is known.
     """
 
     outcomes: FloatArray
@@ -47,6 +50,7 @@ class Measurement:
     medians: FloatArray
     reward: float
     reward_stderr: float
+    reward_on_target: float
 
 
 def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measurement:
@@ -61,7 +65,17 @@ def summarise(outcomes: npt.NDArray[np.floating], targets: TargetSet) -> Measure
         medians=np.array([_median(column) for column in outcomes.T]),
         reward=float(rewards.mean()),
         reward_stderr=float(rewards.std() / np.sqrt(len(rewards))),
+        reward_on_target=float(targets.reward(_on_target(outcomes, mean, targets)).mean()),
     )
+
+
+def _on_target(
+    outcomes: npt.NDArray[np.floating], mean: FloatArray, targets: TargetSet
+) -> FloatArray:
+    """Outcome vectors (E, N), moved so that the mean of each target's outcome is on its target."""
+    moved = np.array(outcomes, dtype=np.float64)
+    moved[:, targets.index] += targets.values - mean[targets.index]
+    return moved
 
 
 def _median(values: npt.NDArray[np.floating]) -> float:
@@ -170,15 +184,19 @@ def evaluate(
     Returns:
         ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
         ``reward_start`` r(Λ_0), ``ceiling``, ``recovered_fraction`` (None where the ceiling is
-        not known) and ``outcomes``: a list of ``name``, ``value`` (mean over
-        episodes), ``stderr``, ``median``, ``target``, ``scale``. r(Λ_0) is the target file's,
-        measured with a policy trained at Λ_0; where it has none, it is measured with this policy.
+        not known), ``reward_on_target`` (see `Measurement`) and ``outcomes``: a list of ``name``,
+        ``value`` (mean over episodes), ``stderr``, ``median``, ``target``, ``scale``,
+        ``tolerance`` and ``miss`` in scales, ``met``. r(Λ_0) is the target file's, measured with a
+        policy trained at Λ_0; where it has none, it is measured with this policy. ``verdict`` is
+        `Verdict.to_mapping` (None without targets), ``at_bounds`` the parameters that stand at a
+        bound.
     """
     run = FrozenRun(checkpoint)
     seed = run.seed if seed is None else seed
     profile = run.calibration.calibrated_profile()
     fitted = run.measure(profile, episodes, seed)
     known = run.config.target_file()
+    verdict = judge(run.targets, fitted.outcomes, fitted.stderr) if len(run.targets) else None
     if known.reward_start is not None:
         start = known.reward_start
     else:
@@ -193,15 +211,21 @@ def evaluate(
         "reward_start": start,
         "ceiling": known.ceiling,
         "recovered_fraction": recovered_fraction(fitted.reward, start, known.ceiling),
+        "reward_on_target": fitted.reward_on_target,
+        "verdict": None if verdict is None else verdict.to_mapping(),
+        "at_bounds": dict(parameters_at_bounds(run.calibration.space, profile)),
         "outcomes": [
             {
-                "name": target.outcome,
-                "value": float(fitted.outcomes[i]),
-                "stderr": float(fitted.stderr[i]),
+                "name": found.target.outcome,
+                "value": found.value,
+                "stderr": found.stderr,
                 "median": float(fitted.medians[i]),
-                "target": target.value,
-                "scale": target.scale,
+                "target": found.target.value,
+                "scale": found.target.scale,
+                "tolerance": found.target.tolerance,
+                "miss": found.miss,
+                "met": found.met,
             }
-            for i, target in zip(run.targets.index, run.targets.targets, strict=True)
+            for i, found in zip(run.targets.index, verdict.targets if verdict else (), strict=True)
         ],
     }
