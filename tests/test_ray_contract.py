@@ -116,20 +116,22 @@ def complaint(ray_name):
     return ""
 
 
+def parameters(method):
+    """Names of a method's parameters, and whether it takes any others.
+
+    Read off its code: Ray adds parameters to the signatures of classes that became actors.
+    """
+    code = inspect.unwrap(method).__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return set(names), bool(code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS))
+
+
 def parameter_complaint(ours, rays):
     """How a method's parameters differ from those of the one that it overrides, if they do."""
-    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-
-    def named(method):
-        return {
-            n for n, p in inspect.signature(method).parameters.items() if p.kind not in variadic
-        }
-
-    takes_any = any(p.kind in variadic for p in inspect.signature(ours).parameters.values())
-    gone, new = named(ours) - named(rays), named(rays) - named(ours)
-    if gone:
-        return f"no parameters {sorted(gone)} any more"
-    return f"new parameters {sorted(new)}" if new and not takes_any else ""
+    (own, takes_any), (theirs, _) = parameters(ours), parameters(rays)
+    if own - theirs:
+        return f"no parameters {sorted(own - theirs)} any more"
+    return f"new parameters {sorted(theirs - own)}" if theirs - own and not takes_any else ""
 
 
 @cache
