@@ -98,9 +98,16 @@ class PermutedMarket(ArrayMarket):
     def _draw_types(self, part, profiles, uniforms, normals):
         super()._draw_types(part, profiles, uniforms[:, self.order], normals[:, self.order])
 
-    def _draw_exponentials(self, starts):
-        noise = super()._draw_exponentials(starts)
-        return np.concatenate([noise[:, self.order], noise[:, -1:]], axis=1)
+    def reset(self, profiles, seeds):
+        observations = super().reset(profiles, seeds)
+        draw = self._customers._draw_exponentials
+
+        def permuted(starts):
+            noise = draw(starts)
+            return np.concatenate([noise[:, self.order], noise[:, -1:]], axis=1)
+
+        self._customers._draw_exponentials = permuted
+        return observations
 
 
 @pytest.mark.parametrize("rule", ["logit", "best_price"])

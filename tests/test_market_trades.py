@@ -17,7 +17,7 @@ def test_logit_frequencies_are_the_softmax_probabilities(outside):
     weights = np.exp(-np.append(half_spreads, 1.0) / 0.2)
     weights[-1] *= outside
     probability = weights / weights.sum()
-    arrivals = len(market._episode)
+    arrivals = len(market._customers.episode)
     assert_frequency(arrivals, 24 * 60 * 500, 0.1)
     merchants = trades(market)[1]
     for i in range(3):
@@ -44,7 +44,7 @@ def test_best_price_takes_the_lowest_and_splits_ties():
     quotes = np.array([0.3, 0.1, 0.2, 0.1, 0.7])[:, None].repeat(2, axis=1)
     play(market, profile_of(market, 1.0), 8, quotes)
     merchants = trades(market)[1]
-    assert len(merchants) == len(market._episode)
+    assert len(merchants) == len(market._customers.episode)
     assert set(merchants) == {1, 3}
     assert_frequency((merchants == 1).sum(), len(merchants), 0.5)
 
@@ -54,7 +54,7 @@ def test_best_price_customers_leave_above_the_reservation():
     play(market, profile_of(market, 1.0), 2, 0.61)
     assert len(trades(market)[0]) == 0
     play(market, profile_of(market, 1.0), 2, 0.6)
-    assert len(trades(market)[0]) == len(market._episode)
+    assert len(trades(market)[0]) == len(market._customers.episode)
 
 
 def test_quoting_on_the_bid_side_alone_only_buys():

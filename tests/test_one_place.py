@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rllib_calsheq.core.calibrator import finished_stages as stages_finished
+from rllib_calsheq.core.calibrator import stages_finished
 from rllib_calsheq.results import palette
 from rllib_calsheq.results.checkpoints import (
     CALIBRATION_STATE,

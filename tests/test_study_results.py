@@ -14,12 +14,12 @@ from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import tables
 from rllib_calsheq.experiments.drawing import describe, looks_of
 from rllib_calsheq.experiments.figures import (
-    StudyTables,
     draw_all,
     outcomes_figure,
     rewards_figure,
 )
 from rllib_calsheq.experiments.study import Run
+from rllib_calsheq.experiments.study_tables import StudyTables
 from rllib_calsheq.experiments.summary import interval, summary
 
 # --- tables ---------------------------------------------------------------------------------

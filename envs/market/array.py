@@ -23,6 +23,7 @@ from rllib_calsheq.envs.market.config import (
     outcome_name,
     percentile,
 )
+from rllib_calsheq.envs.market.customers import Customers
 from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
 
 #: Observation entries before the type: inventory, last price step, time, own two last
@@ -30,8 +31,6 @@ from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
 NUM_STATE_OBSERVATIONS = 7
 
 BID, ASK = 0, 1
-#: Memory for the noise of customers' choices: several steps are drawn at once.
-MAX_NOISE_BYTES = 1 << 21
 #: Random numbers drawn at once for the connections of several episodes.
 MAX_UNIFORMS = 1 << 22
 
@@ -98,7 +97,10 @@ class ArrayMarket:
             uniforms = np.stack([rng.random((n, C), dtype=np.float32) for rng in rngs])
             normals = np.stack([rng.standard_normal(n) for rng in rngs])
             self._draw_types(part, profiles[part], uniforms, normals)
-        self._draw_prices_and_arrivals()
+        limit, T = cfg.price_truncation, cfg.episode_length
+        steps = [np.clip(rng.standard_normal(T), -limit, limit) for rng in self._rngs]
+        self._price_steps = np.array(steps) * cfg.price_volatility
+        self._customers = Customers(cfg, self._rngs, self._connected, self._ranks)
 
         self._t = 0
         self._inventory = np.zeros((E, n))
@@ -107,7 +109,6 @@ class ArrayMarket:
         self._price_step = np.zeros(E)
         #: Of every trade: (episode, supertype, rank of its quantity) as one flat index.
         self._trades: list[npt.NDArray[np.intp]] = []
-        self._noise_end = 0
         self._sum_half_spread = np.zeros((E, n))
         self._sum_abs_inventory = np.zeros((E, n))
         self._traded = np.zeros((E, n))
@@ -133,47 +134,6 @@ class ArrayMarket:
         shape = (-1, n, K, self.config.customers_per_cluster)
         self._types[part, :, :K] = connected.reshape(shape).mean(axis=-1)
         self._types[part, :, K] = self._tolerance[part]
-
-    def _draw_prices_and_arrivals(self) -> None:
-        """Price steps (E, T) and, as flat arrays ordered by (step, episode), all arrivals."""
-        cfg = self.config
-        T, C = cfg.episode_length, cfg.num_customers
-        quantities, cumulative = cfg.quantity_table
-        limit = cfg.price_truncation
-        steps, when, who, side, level = [], [], [], [], []
-        for rng in self._rngs:
-            steps.append(np.clip(rng.standard_normal(T), -limit, limit) * cfg.price_volatility)
-            arrived = _successes(rng, T * C, cfg.arrival_probability)
-            when.append(arrived // C)
-            who.append(arrived % C)
-            side.append(rng.integers(0, 2, size=len(arrived), dtype=np.int8))
-            level.append(rng.random(len(arrived), dtype=np.float32))
-        self._price_steps = np.array(steps)
-        counts = [len(w) for w in when]
-        episode = np.repeat(np.arange(len(counts)), counts)
-        when_flat = np.concatenate(when)
-        order = np.argsort(when_flat.astype(np.int16 if T < 2**15 else np.int64), kind="stable")
-        self._episode = episode[order]
-        self._customer = np.concatenate(who)[order]
-        self._side = np.concatenate(side)[order].astype(np.intp)
-        #: Rows of each arrival's customer among the connections, and of its quotes.
-        self._customer_row = self._episode * C + self._customer
-        self._quote_row = self._episode * 2 + self._side
-        cluster = self._cluster[self._customer]
-        if cfg.cluster_quantities is None:
-            row = (np.concatenate(level)[order] * quantities.shape[1]).astype(np.intp)
-        else:
-            # Inverse CDF of each cluster: clusters are kept apart by adding their index.
-            keys = (cumulative + np.arange(cfg.num_clusters)[:, None]).ravel()
-            position = np.searchsorted(keys, np.concatenate(level)[order] + cluster, side="right")
-            row = np.minimum(position - cluster * quantities.shape[1], quantities.shape[1] - 1)
-        self._quantity = quantities[cluster, row]
-        self._rank = self._ranks[cluster, row]
-        # First arrival of every step, and of every episode within a step.
-        E = len(counts)
-        per_cell = np.bincount(when_flat * E + episode, minlength=T * E).reshape(T, E)
-        self._per_episode = per_cell
-        self._first = np.concatenate([[0], np.cumsum(per_cell.sum(axis=1))])
 
     # --- step -------------------------------------------------------------------------
 
@@ -206,12 +166,13 @@ class ArrayMarket:
         self._half_spreads = unit * cfg.max_half_spread
         quoting = unit < 1.0
 
-        arrivals = slice(self._first[self._t], self._first[self._t + 1])
-        merchant, trades = self._choose(arrivals, quoting)
+        customers = self._customers
+        arrivals = customers.arrivals(self._t)
+        merchant, trades = customers.choose(self._t, self._half_spreads, quoting)
         merchant = merchant[trades]
-        episode, side = self._episode[arrivals][trades], self._side[arrivals][trades]
-        quantity = self._quantity[arrivals][trades]
-        self._record(episode, merchant, self._rank[arrivals][trades])
+        episode, side = customers.episode[arrivals][trades], customers.side[arrivals][trades]
+        quantity = customers.quantity[arrivals][trades]
+        self._record(episode, merchant, customers.rank[arrivals][trades])
 
         E, n = self._inventory.shape
         cell = (episode * n + merchant) * 2 + side
@@ -243,80 +204,6 @@ class ArrayMarket:
         """Notes a step's trades for the percentiles, all arguments of shape (trades,)."""
         cell = episode * len(self.supertype_space.supertypes) + self._group[merchant]
         self._trades.append(cell * len(self._distinct) + rank)
-
-    def _choose(
-        self, arrivals: slice, quoting: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """Merchant that each arriving customer picks, and whether it trades at all.
-
-        The logit choice is an exponential race: the smallest of Exp(1)·exp(δ/τ) wins with
-        probability proportional to exp(-δ/τ), and each racer has its own random number.
-        """
-        cfg = self.config
-        racers, leaver = self._race_noise(arrivals)
-        quotes = self._quote_row[arrivals]
-        n = quoting.shape[1]
-        if cfg.choice_rule == "logit":
-            slowness = np.where(
-                quoting, np.exp(self._half_spreads / cfg.choice_temperature), np.inf
-            )
-            slowness = slowness.transpose(0, 2, 1).reshape(-1, n).astype(np.float32)
-            race = slowness.take(quotes, axis=0)
-            race *= racers
-            merchant = race.argmin(axis=1)
-            best = race.ravel()[np.arange(0, race.size, n) + merchant]
-            if not cfg.outside_option:
-                return merchant, np.isfinite(best)
-            leaves = leaver * np.exp(cfg.reservation_half_spread / cfg.choice_temperature)
-            return merchant, best < leaves
-        price = np.where(quoting, self._half_spreads, np.inf).transpose(0, 2, 1).reshape(-1, n)
-        offered = np.where(np.isfinite(racers), price.take(quotes, axis=0), np.inf)
-        lowest = offered.min(axis=1, keepdims=True)
-        merchant = np.where(offered == lowest, racers, np.inf).argmin(axis=1)
-        return merchant, (lowest[:, 0] <= cfg.reservation_half_spread) & np.isfinite(lowest[:, 0])
-
-    def _race_noise(
-        self, arrivals: slice
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Exp(1) of a step's M arrivals: one a merchant (M, n), and one for leaving (M,).
-
-        Infinite for a merchant that the customer is not connected to.
-        """
-        if self._t >= self._noise_end:
-            self._draw_noise()
-        rows = slice(arrivals.start - self._noise_first, arrivals.stop - self._noise_first)
-        return self._racers[rows], self._leavers[rows]
-
-    def _draw_noise(self) -> None:
-        """Draws the race's noise of as many steps as fit into `MAX_NOISE_BYTES`, at least one."""
-        racers = self.config.num_merchants + 1
-        allowed = MAX_NOISE_BYTES // (4 * racers)
-        within = np.searchsorted(self._first, self._first[self._t] + allowed, side="right") - 1
-        self._noise_end = end = max(int(within), self._t + 1)
-        counts = self._per_episode[self._t : end]
-        per_episode = counts.sum(axis=0)
-        starts = np.concatenate([[0], np.cumsum(per_episode)])
-        noise = self._draw_exponentials(starts)
-        # A merchant that does not quote is infinitely slow, and 0 times infinity is no number.
-        np.maximum(noise, np.finfo(np.float32).tiny, out=noise)
-        # Drawn episode by episode, wanted step by step: row of each arrival, in arrival order.
-        cells = counts.ravel()
-        first_row = starts[:-1] + np.cumsum(counts, axis=0) - counts
-        before = np.cumsum(cells) - cells
-        row = np.repeat(first_row.ravel() - before, cells) + np.arange(cells.sum())
-        noise = noise.take(row, axis=0)
-        self._noise_first = int(self._first[self._t])
-        arrivals = slice(self._noise_first, int(self._first[end]))
-        connected = self._connected.take(self._customer_row[arrivals], axis=0)
-        self._racers = np.where(connected, noise[:, :-1], np.float32(np.inf))
-        self._leavers = noise[:, -1].copy()
-
-    def _draw_exponentials(self, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Exp(1), (starts[-1], n + 1): rows starts[e] to starts[e + 1] are episode e's own."""
-        noise = np.empty((starts[-1], self.config.num_merchants + 1), dtype=np.float32)
-        for e, rng in enumerate(self._rngs):
-            rng.standard_exponential(dtype=np.float32, out=noise[starts[e] : starts[e + 1]])
-        return noise
 
     def _observe(self) -> npt.NDArray[np.float32]:
         """What each merchant sees of its own state and type, (E, n, num_clusters + 8)."""
@@ -364,19 +251,3 @@ class ArrayMarket:
         counts = np.bincount(trades, minlength=cells * values).reshape(cells, values)
         found = percentiles_of_counts(self._distinct, counts, self.config.percentiles)
         return found.reshape(len(self._inventory), -1, found.shape[1])
-
-
-def _successes(rng: np.random.Generator, trials: int, probability: float) -> npt.NDArray[np.int64]:
-    """Which of independent trials succeed, ascending: drawn by the gaps between successes.
-
-    One number a success instead of one a trial.
-    """
-    if probability <= 0:
-        return np.empty(0, dtype=np.int64)
-    expected = trials * probability
-    # Enough, but for a few times in a billion.
-    size = int(expected + 6.0 * np.sqrt(expected) + 20.0)
-    found = rng.geometric(probability, size=size).cumsum() - 1
-    while found[-1] < trials:
-        found = np.append(found, found[-1] + rng.geometric(probability, size=size).cumsum())
-    return found[: np.searchsorted(found, trials)]

@@ -51,7 +51,7 @@ def certify(
         checkpoint: Folder of the checkpoint.
         config: What is asked for.
         folder: Where the certificate and its jobs go; see `default_folder`.
-        workers: Processes that share the work. More than 1 need the caller's main module to be
+        workers: Processes that share the jobs. More than 1 need the caller's main module to be
             importable, as for any use of `multiprocessing`.
         progress: Called with one line a finished job.
 

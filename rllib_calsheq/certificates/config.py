@@ -28,7 +28,7 @@ SENSITIVITY_EPISODES, SENSITIVITY_STEP, SENSITIVITY_RETRAIN = 512, 0.05, 0
 
 @configuration
 class CertificateConfig:
-    """Settings of a certificate.
+    """The fields of a certificate.
 
     Attributes:
         supertypes: ``profile``: Λ is fixed at the calibrated profile. ``particles``: it is drawn

@@ -139,7 +139,7 @@ def measure_transitivity(
         episodes: E, at least 2.
         epsilon: Gains up to this fraction of |V̂(π, π)| of the last one do not count.
         folder: Where the result and its jobs go; see `default_folder`.
-        workers: Processes that share the work.
+        workers: Processes that share the jobs.
         progress: Called with one line a finished column.
 
     Returns:

@@ -46,7 +46,7 @@ def add_certify_command(commands: Any) -> None:
 
 
 def add_game_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds what says which game policies are measured in, and how the work is shared."""
+    """Adds what says which game policies are measured in, and how many processes share its jobs."""
     default = CertificateConfig()
     command.add_argument(
         "--supertypes", choices=("profile", "particles"), default=default.supertypes,
@@ -67,7 +67,7 @@ def add_game_arguments(command: argparse.ArgumentParser) -> None:
         help=f"seed of everything (default: {default.seed})",
     )  # fmt: skip
     command.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the work (default: one a core, up to {MAX_DEFAULT_WORKERS})",
+        help=f"processes that share the jobs (default: one a core, up to {MAX_DEFAULT_WORKERS})",
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def game_fields(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def workers_of(args: argparse.Namespace) -> int:
-    """Processes that share the work.
+    """Processes that share the jobs.
 
     Raises:
         ValueError: If the given number is not allowed.

@@ -19,7 +19,7 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
 
 
-def finished_stages(stage: int, answered: bool) -> int:
+def stages_finished(stage: int, answered: bool) -> int:
     """Stages that are finished when stage m was asked for last: m − 1 until it is answered.
 
     Args:
@@ -73,7 +73,7 @@ class Calibrator(ABC):
     @property
     def finished_stages(self) -> int:
         """Stages whose results were told."""
-        return finished_stages(self.stage, self._answered)
+        return stages_finished(self.stage, self._answered)
 
     def ask(self) -> FloatArray:
         """Starts the next stage and returns its profiles Λ_m, unit cube, shape (B, d).

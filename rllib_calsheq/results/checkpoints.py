@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from rllib_calsheq.core.calibrator import finished_stages as stages_finished
+from rllib_calsheq.core.calibrator import stages_finished
 from rllib_calsheq.core.stages import require_format
 
 #: Tune's note of a run's state, in the run's folder.

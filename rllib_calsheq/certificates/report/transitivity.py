@@ -41,11 +41,11 @@ def describe(
     payoff = gain + value
     least = epsilon * abs(float(value[-1]))
     measured = measured_transitivity(payoff, errors, least, CONFIDENCE)
-    parts = decompose(payoff)
+    split = decompose(payoff)
     # T's rise from x to y in each episode: the decomposition is linear in the gains.
     antisymmetric = (gains - gains.transpose(0, 2, 1)) / 2
     candidates = {
-        "transitive_part": (parts.skill, antisymmetric.mean(axis=2)),
+        "transitive_part": (split.skill, antisymmetric.mean(axis=2)),
         "value": (value, values),
     }
     found: dict[str, Any] = {
@@ -60,8 +60,8 @@ def describe(
         "value_errors": (values.std(axis=0) / np.sqrt(E)).tolist(),
         "gains": gain.tolist(),
         "gain_errors": errors.tolist(),
-        "shares": parts.shares,
-        "cyclic": parts.cyclic.tolist(),
+        "shares": split.shares,
+        "cyclic": split.cyclic.tolist(),
         "cyclic_p_value": cyclic_p_value(payoff, episode_noise(gains, rng)),
         "candidates": {},
     }

@@ -150,9 +150,9 @@ def _combination(vector: FloatArray, names: Sequence[str]) -> str:
     order = np.argsort(-np.abs(vector))[:MAX_NAMED]
     chosen = [i for i in order if abs(vector[i]) >= LEAST_PART] or [int(order[0])]
     sign = np.sign(vector[chosen[0]])
-    parts = [f"{'up' if vector[i] * sign > 0 else 'down'} {names[i]}" for i in chosen]
+    moves = [f"{'up' if vector[i] * sign > 0 else 'down'} {names[i]}" for i in chosen]
     rest = 1.0 - float((vector[chosen] ** 2).sum())
-    return ", ".join(parts) + (" and others" if rest > LEAST_PART else "")
+    return ", ".join(moves) + (" and others" if rest > LEAST_PART else "")
 
 
 def _moved(change: FloatArray, outcomes: Sequence[str]) -> str:
