@@ -105,7 +105,7 @@ class TestLocalModel:
         rng = np.random.default_rng(0)
         profiles = rng.random((4000, 1))
         critic.update(profiles, profiles + rng.choice([-0.5, 0.5], profiles.shape))
-        assert critic.mean_reward(np.array([[0.5]])) == pytest.approx([1.0], abs=0.05)
+        assert critic.mean_reward(np.array([[0.5]]), np.ones(1)) == pytest.approx([1.0], abs=0.05)
 
 
 class TestLearnedOptimiser:

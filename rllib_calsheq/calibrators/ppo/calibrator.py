@@ -26,6 +26,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.dual_weights import DualWeights
 from rllib_calsheq.calibrators.ppo.kalman_step import kalman_step
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
 from rllib_calsheq.core.calibrator import Calibrator
@@ -80,6 +81,7 @@ class PPOCalibrator(Calibrator):
         low, high = np.clip([self.profiles - spread, self.profiles + spread], 0.0, 1.0)
         self.profiles = self.rng(stream=Stream.START).uniform(low, high)
         self._learner = self._build_learner()
+        self._dual = DualWeights(targets, self.config.dual_rate)
         self._critic: OutcomeCritic | None = None
         if self.config.critic == "outcomes":
             memory = self.config.critic_memory_of(self.dim, num_particles)
@@ -115,7 +117,7 @@ class PPOCalibrator(Calibrator):
             self.profiles,
             self._critic.local_model(self.profiles),
             self._start,
-            len(self.targets) * self.targets.weights / cfg.kalman_tolerance**2,
+            len(self.targets) * self._dual.weights / cfg.kalman_tolerance**2,
             cfg.prior_std**-2,
         )
         # All head for one goal, the mean of what each would do, so that they do not stay apart.
@@ -128,6 +130,7 @@ class PPOCalibrator(Calibrator):
         """One PPO update, from the real transitions or from imagined ones."""
         if self._critic is not None:
             numbers = self._critic.update(self.profiles[particles], outcomes)
+            self._dual.update(outcomes, self.stage)
             return numbers | self._update(self._imagine())
         valid = np.isfinite(rewards)
         if not valid.any():
@@ -156,9 +159,10 @@ class PPOCalibrator(Calibrator):
         batch = self._sample(profiles, steps, rng)
         moved = self._apply(profiles, steps + batch[Columns.ACTIONS])
         if cfg.fit == "means":
-            reward = self._critic.mean_reward(moved)
+            reward = self._critic.mean_reward(moved, self._dual.weights)
         else:
             reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
+        reward -= cfg.prior_cost * np.square(moved - self._start).sum(axis=1)
         reward -= cfg.spread_cost * np.square(moved - self.profiles.mean(axis=0)).sum(axis=1)
         reward -= cfg.increment_cost * np.square(batch[Columns.ACTIONS]).sum(axis=1)
         reward = reward.reshape(S, A)
@@ -283,8 +287,8 @@ class PPOCalibrator(Calibrator):
             coefficient.clamp_(min=min(KL_COEFF_MIN, self.config.kl_coeff))
             log_std.clamp_(max=float(np.log(self.config.largest_std(self.stage))))
             halvings = self._shorten(batch, parameters, before) if self.config.kl_limit else 0
-            if self.config.min_std > 0:
-                log_std.clamp_(min=float(np.log(self.config.min_std)))
+            if self.config.least_std > 0:
+                log_std.clamp_(min=float(np.log(self.config.least_std)))
             std = float(log_std.exp().mean())
         return {
             "learning_rate": self._learner.get_learning_rate(),
@@ -334,6 +338,7 @@ class PPOCalibrator(Calibrator):
             # A copy: RLlib's arrays share memory with the live weights and moments.
             "learner": copy.deepcopy(learner),
             "critic": None if self._critic is None else self._critic.state_dict(),
+            "dual": self._dual.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -354,6 +359,7 @@ class PPOCalibrator(Calibrator):
         self._learner.set_state(copy.deepcopy(state["learner"]))
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
+            self._dual.load_state_dict(state["dual"])
 
 
 def _standardise(values: npt.NDArray) -> npt.NDArray[np.float32]:

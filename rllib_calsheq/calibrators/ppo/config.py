@@ -24,6 +24,9 @@ MIN_MEMORY_STAGES = 20.0
 #: ... and at least this many episodes for every parameter.
 MIN_MEMORY_EPISODES_PER_PARAMETER = 30.0
 
+#: Smallest standard deviation of an action, by critic (one of outcomes must tell parameters apart).
+LEAST_STD = {"outcomes": 0.15, "none": 0.1}
+
 #: Fields of algorithm 1 taken literally: advantages from the real episodes alone. It has
 #: one noisy reward a particle instead of many imagined ones, hence the smaller steps.
 PAPER_FIELDS: dict[str, Any] = {
@@ -47,7 +50,8 @@ class PPOCalibratorConfig:
         initial_spread: Half of the widest distance (unit cube) of particles in a parameter at the
             start: they are drawn uniformly around Λ_0. 0 for all at Λ_0, as algorithm 1 has it.
         min_std: Smallest standard deviation of an action; keeps the particles exploring,
-            since the equilibrium moves while the agents learn. 0 for no limit.
+            since the equilibrium moves while the agents learn. 0 for no limit; None for
+            `LEAST_STD` of the critic (or for initial_std, if that is smaller).
         learning_rate: Adam's rate until `set_learning_rate` is called (β^cal).
         num_epochs: Passes over the full batch in the one update of a stage.
         kl_target: KL divergence of one update that the adaptive coefficient aims at, in
@@ -92,6 +96,9 @@ class PPOCalibratorConfig:
         kalman_tolerance: Scales within which the classical step would have every target.
         prior_std: Distance from Λ_0 (unit cube) at which the classical step would keep what the
             targets leave open: the standard deviation of a Gaussian prior of each parameter.
+        dual_rate: Rise in a stage, for each scale of a pooled miss, of the logarithm of the factor
+            on a target's weight in the classical step and in the reward of ``means``: an inverse
+            loss would give one target up for a little of many (`DualWeights`). 0 for none.
         increment_cost: Reward charged for the square of what the policy adds to an action. Without
             it, parameters that no target depends on drift at full speed with the critic's
             errors, and the profile does not come to rest.
@@ -99,12 +106,14 @@ class PPOCalibratorConfig:
             from the mean of all particles. The calibrated profile is that mean, and where
             different profiles fit equally well their mean need not: the particles should
             settle on one of them.
+        prior_cost: Reward charged for the squared distance (unit cube) of a new profile from Λ_0:
+            what the targets leave open stays where the user put it, instead of at a bound.
     """
 
     max_increment: Fraction = 0.1
     initial_std: Positive = 0.4
     initial_spread: Annotated[float, Field(ge=0, le=1)] = 0.5
-    min_std: NonNegative = 0.1
+    min_std: NonNegative | None = None
     learning_rate: Positive = 3e-3
     num_epochs: Count = 5
     kl_target: Positive | None = None
@@ -128,12 +137,14 @@ class PPOCalibratorConfig:
     kalman_gain: Annotated[float, Field(ge=0, le=1)] = 0.2
     kalman_tolerance: Positive = 0.05
     prior_std: Positive = 0.3
+    dual_rate: NonNegative = 0.05
     increment_cost: NonNegative = 0.02
     spread_cost: NonNegative = 0.01
+    prior_cost: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         require(
-            self.min_std <= self.initial_std,
+            self.least_std <= self.initial_std,
             "min_std",
             self.min_std,
             f"numbers up to initial_std, {self.initial_std:g}",
@@ -150,11 +161,18 @@ class PPOCalibratorConfig:
         """Whether the policy sees, and adds to, a classical optimiser's step."""
         return self.critic == "outcomes" and self.kalman_gain > 0
 
+    @property
+    def least_std(self) -> float:
+        """Smallest standard deviation of an action."""
+        if self.min_std is not None:
+            return self.min_std
+        return min(LEAST_STD.get(self.critic, 0.0), self.initial_std)
+
     def largest_std(self, stage: int) -> float:
         """Largest standard deviation of an action after a stage."""
         if self.critic == "none" or not self.std_stages:
             return float("inf")
-        return max(self.min_std, self.initial_std * float(np.exp(-stage / self.std_stages)))
+        return max(self.least_std, self.initial_std * float(np.exp(-stage / self.std_stages)))
 
     def kl_target_of(self, dim: int) -> float:
         """KL target of d = ``dim`` parameters, in nats."""

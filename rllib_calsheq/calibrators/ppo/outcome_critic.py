@@ -203,12 +203,12 @@ class OutcomeCritic:
         """Whether it has seen any."""
         return len(self._recent_misses) > 0
 
-    def mean_reward(self, profiles: FloatArray) -> FloatArray:
-        """The known reward (M,) of the expected outcomes of profiles (M, d)."""
+    def mean_reward(self, profiles: FloatArray, weights: FloatArray) -> FloatArray:
+        """The known reward (M,) of the expected outcomes of profiles (M, d), for weights (K,)."""
         features = self._features(profiles.astype(np.float32))
         misses, happens = self._expected(features)
         fit = softened_fit(self._targets.losses(misses), np.float32(self._softness))
-        return np.asarray((fit * np.clip(happens, 0.0, 1.0)) @ self._targets.weights)
+        return np.asarray((fit * np.clip(happens, 0.0, 1.0)) @ weights)
 
     def local_model(self, profiles: FloatArray) -> LocalModel:
         """Expected misses of profiles (M, d), their derivatives and how uncertain they are."""
