@@ -162,7 +162,6 @@ class PPOCalibrator(Calibrator):
             reward = self._critic.mean_reward(moved, self._dual.weights)
         else:
             reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
-        reward -= cfg.prior_cost * np.square(moved - self._start).sum(axis=1)
         reward -= cfg.spread_cost * np.square(moved - self.profiles.mean(axis=0)).sum(axis=1)
         reward -= cfg.increment_cost * np.square(batch[Columns.ACTIONS]).sum(axis=1)
         reward = reward.reshape(S, A)

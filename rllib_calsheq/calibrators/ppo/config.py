@@ -106,8 +106,6 @@ class PPOCalibratorConfig:
             from the mean of all particles. The calibrated profile is that mean, and where
             different profiles fit equally well their mean need not: the particles should
             settle on one of them.
-        prior_cost: Reward charged for the squared distance (unit cube) of a new profile from Λ_0:
-            what the targets leave open stays where the user put it, instead of at a bound.
     """
 
     max_increment: Fraction = 0.1
@@ -140,7 +138,6 @@ class PPOCalibratorConfig:
     dual_rate: NonNegative = 0.05
     increment_cost: NonNegative = 0.02
     spread_cost: NonNegative = 0.01
-    prior_cost: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         require(
