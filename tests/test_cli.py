@@ -7,7 +7,7 @@ import pytest
 import yaml
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_calsheq.cli import calsheq, rllib
+from rllib_calsheq.cli import calsheq, rllib, train
 from rllib_calsheq.core import memory
 from rllib_calsheq.data.target_files import TargetFile
 
@@ -322,7 +322,7 @@ def test_targets_of_a_table_can_be_calibrated_to(tmp_path, capsys):
     assert target_file.env_config["num_merchants"] == 3
     assert target_file.source["file"] == "table.csv"
     config = {"targets": output.name, "env_config": {}}
-    rllib.check(load_one(tmp_path, spec(config, env=MARKET)))
+    train.check(load_one(tmp_path, spec(config, env=MARKET)))
     # Printed, it is the same file.
     assert calsheq.main(["targets", str(table), *COLUMNS]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
@@ -338,11 +338,11 @@ def test_the_cause_of_a_failure_is_what_follows_the_first_trace():
         '  File "a.py", line 1, in f\n    g()\n    ^^^\n'
         '  File "b.py", line 2, in g\n    raise KeyError(1)\n'
     )
-    assert rllib.cause(f"{trace}KeyError: 'state_in'") == "KeyError: 'state_in'"
-    assert rllib.cause(f"{trace}ValueError: no trades:\n  none") == "ValueError: no trades: none"
+    assert train.cause(f"{trace}KeyError: 'state_in'") == "KeyError: 'state_in'"
+    assert train.cause(f"{trace}ValueError: no trades:\n  none") == "ValueError: no trades: none"
     chain = f"{trace}KeyError: 1\n\n{rllib.DIRECT_CAUSE}\n\n{trace}ValueError: wrapped"
-    assert rllib.cause(chain) == "KeyError: 1"
-    assert rllib.cause("the actor died\nunexpectedly") == "the actor died unexpectedly"
+    assert train.cause(chain) == "KeyError: 1"
+    assert train.cause("the actor died\nunexpectedly") == "the actor died unexpectedly"
 
 
 @pytest.mark.learning

@@ -14,7 +14,7 @@ from ray.rllib.algorithms.ppo import PPOConfig
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
-from rllib_calsheq.cli import calsheq, rllib
+from rllib_calsheq.cli import calsheq, rllib, train
 from rllib_calsheq.conformance.plain import check_environment
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.data.experiment_files import load_experiments
@@ -123,13 +123,13 @@ def test_every_yaml_block_is_an_experiment_or_a_target_file(document, text, tmp_
     file = tmp_path / "experiment.yaml"
     file.write_text(text, encoding="utf-8")
     for experiment in load_experiments(file):
-        rllib.check(experiment)
+        train.check(experiment)
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_every_tuned_example_is_ready_to_run(file):
     (experiment,) = load_experiments(file)
-    rllib.check(experiment)
+    train.check(experiment)
     assert f"rllib train -f tuned_examples/{file.name}" in file.read_text(encoding="utf-8")
     assert f"tuned_examples/{file.name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 

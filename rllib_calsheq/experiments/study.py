@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 
-import rllib_calsheq
 from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, calibrator_config, find_entry
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.data.experiment_files import Experiment, load_experiments, variants
@@ -217,7 +216,7 @@ def examples_folder(given: str | Path | None = None) -> Path:
         folder = Path(given)
         require(folder.is_dir(), "--examples", str(given), "folders that exist")
         return folder
-    checkout = Path(rllib_calsheq.__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     for folder in (Path.cwd() / "tuned_examples", checkout / "tuned_examples"):
         if folder.is_dir():
             return folder

@@ -1,0 +1,64 @@
+"""`calsheq targets`: a target file from a table of transactions."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rllib_calsheq.envs.market.config import PERCENTILE_SCALE_FLOOR
+
+
+def add_targets_command(commands: Any) -> None:
+    """Adds `targets` to the commands of `calsheq`."""
+    targets = commands.add_parser("targets", help="targets from a table of transactions")
+    targets.add_argument("file", metavar="FILE.csv", help="the transactions, one a row")
+    targets.add_argument("--seller", required=True, metavar="COL", help="column of the seller")
+    targets.add_argument("--quantity", required=True, metavar="COL", help="column of the quantity")
+    targets.add_argument("--merchant", required=True, metavar="NAME", help="the seller to match")
+    targets.add_argument("--num-merchants", type=int, metavar="N", help="merchants in the market")
+    targets.add_argument(
+        "--share-by", choices=("quantity", "count"), default="quantity",
+        help="whether shares count traded quantity or transactions (default: quantity)",
+    )  # fmt: skip
+    targets.add_argument(
+        "--require", action="append", default=[], metavar="COL",
+        help="leave out rows in which this column is missing (may be given several times)",
+    )  # fmt: skip
+    targets.add_argument(
+        "--percentile-floor", type=float, default=PERCENTILE_SCALE_FLOOR, metavar="F",
+        help="smallest scale of a percentile, as a fraction of its target "
+        f"(default: {PERCENTILE_SCALE_FLOOR:g})",
+    )  # fmt: skip
+    targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
+    targets.add_argument(
+        "-o", "--output", metavar="FILE.yaml", help="target file (default: print it)"
+    )
+    targets.set_defaults(function=_targets)
+
+
+def _targets(args: argparse.Namespace) -> int:
+    from rllib_calsheq.data.target_files import TargetFile
+    from rllib_calsheq.envs.market.data import read_transactions, targets_from_transactions
+
+    found = targets_from_transactions(
+        read_transactions(args.file),
+        seller=args.seller,
+        quantity=args.quantity,
+        merchant=args.merchant,
+        num_merchants=args.num_merchants,
+        share_by=args.share_by,
+        require=tuple(args.require),
+        supertype_2=args.supertype_2,
+        percentile_floor=args.percentile_floor,
+        file=Path(args.file).name,
+    )
+    target_file = TargetFile.load(found)
+    if args.output:
+        target_file.save(args.output)
+        print(f"wrote {args.output}: {len(target_file.targets)} targets")
+    else:
+        print(yaml.safe_dump(target_file.to_mapping(), sort_keys=False, default_flow_style=None))
+    return 0

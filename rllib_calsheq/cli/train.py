@@ -1,0 +1,228 @@
+"""`rllib train`: runs experiment files with Tune."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.cli.messages import fail
+from rllib_calsheq.core.defaults import STORAGE
+
+STRICT_HELP = "exit with 3 if a target is missed at the end"
+#: Longest name of a trial's folder.
+MAX_NAME_LENGTH = 100
+#: Seconds between snapshots of an experiment's state: what a kill can cost at most.
+SNAPSHOT_EVERY_S = "5"
+#: What Python writes between an error and the one that was raised from it.
+DIRECT_CAUSE = "The above exception was the direct cause of the following exception:"
+
+
+def add_train_command(commands: Any) -> None:
+    """Adds `train` to the commands of `rllib`."""
+    run = commands.add_parser("train", help="run the experiments of a YAML file")
+    run.add_argument("words", nargs="*", metavar="[file] FILE", help="the experiment file")
+    run.add_argument("-f", "--file", dest="file_flag", metavar="FILE", help="the experiment file")
+    run.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="PATH.TO.KEY=VALUE",
+        help="override a key of the experiment, e.g. --set config.num_particles=32",
+    )  # fmt: skip
+    run.add_argument("--name", help="name of the run's folder (default: the experiment's name)")
+    run.add_argument("--storage-path", help=f"folder of all runs (default: {STORAGE})")
+    run.add_argument("--num-samples", type=int, help="how often to run the whole grid")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoints of the run of this name",
+    )
+    run.add_argument("--strict", action="store_true", help=STRICT_HELP)
+    run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
+    run.set_defaults(function=_train)
+
+
+def _train(args: argparse.Namespace) -> int:
+    file = args.file_flag or (args.words[-1] if args.words else None)
+    if file is None or (args.words and args.words[:-1] not in ([], ["file"])):
+        return fail("give one experiment file: rllib train -f FILE or rllib train file FILE")
+    return train(args, file)
+
+
+def train(args: argparse.Namespace, file: str) -> int:
+    """Checks and runs all experiments of a file."""
+    from rllib_calsheq.data.experiment_files import load_experiments
+
+    experiments = load_experiments(file, args.overrides)
+    if args.num_samples is not None and args.num_samples < 1:
+        raise ValueError(f"--num-samples is {args.num_samples}; allowed: integers from 1")
+    for experiment in experiments:
+        if experiment.is_calsheq:
+            check(experiment)
+        else:
+            check_algorithm(experiment.run)
+    codes = [_run(experiment, args) for experiment in experiments]
+    return max(codes)
+
+
+def check(experiment: Any) -> None:
+    """Builds and checks every configuration of an experiment's grid.
+
+    Raises:
+        ValueError: If one of them cannot run.
+    """
+    from rllib_calsheq.algorithm import CALSHEQConfig
+    from rllib_calsheq.data.experiment_files import variants
+
+    for variant in variants(experiment.config):
+        config = CALSHEQConfig().update_from_dict(variant)
+        config.validate()
+        config.check_kept(variant)
+
+
+def check_algorithm(name: str) -> None:
+    """Checks that Ray knows an algorithm of this name.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    from ray.tune.error import TuneError
+    from ray.tune.registry import validate_trainable
+
+    try:
+        validate_trainable(name)
+    except TuneError:
+        raise ValueError(
+            f"there is no algorithm {name!r}; set `run` to CALSHEQ or to one of RLlib's, e.g. PPO"
+        ) from None
+
+
+def _run(experiment: Any, args: argparse.Namespace) -> int:
+    """Runs one experiment to its end; returns 0 if no trial failed."""
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SNAPSHOT_EVERY_S)
+    import ray
+    from ray import tune
+
+    from rllib_calsheq.cli.table import LiveTable
+    from rllib_calsheq.learning.ray_private.access import replace_callbacks
+    from rllib_calsheq.results.checkpoints import TUNER_FILE
+
+    storage = Path(args.storage_path or experiment.storage_path or STORAGE).expanduser()
+    name = args.name or experiment.name
+    folder = storage.resolve() / name
+    stages = experiment.stop.get("training_iteration")
+    callbacks = [LiveTable(stages)] if experiment.is_calsheq else []
+    trainable = _trainable(experiment)
+    resumes = args.resume and (folder / TUNER_FILE).is_file()
+    if (folder / TUNER_FILE).is_file() and not resumes:
+        raise ValueError(
+            f"there is a run at {folder} already: go on with it (--resume), or give another "
+            "--name or --storage-path"
+        )
+    if resumes and experiment.is_calsheq:
+        from rllib_calsheq.results.checkpoints import require_readable
+
+        require_readable(folder)
+    if not ray.is_initialized():
+        # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
+        on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+        ray.init(
+            num_cpus=None if on_cluster else local_cpus(experiment),
+            log_to_driver=args.verbose or not experiment.is_calsheq,
+            logging_level=logging.INFO if args.verbose else logging.ERROR,
+        )
+    if resumes:
+        print(f"resuming {folder}", flush=True)
+        tuner = tune.Tuner.restore(
+            str(folder), trainable, resume_errored=True, param_space=experiment.config
+        )
+        replace_callbacks(tuner, callbacks)
+    else:
+        print(f"running {experiment.name}: results in {folder}", flush=True)
+        tuner = tune.Tuner(
+            trainable,
+            param_space=experiment.config,
+            tune_config=tune.TuneConfig(
+                num_samples=args.num_samples or experiment.num_samples,
+                trial_name_creator=trial_name,
+                trial_dirname_creator=trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(storage.resolve()),
+                stop=experiment.stop,
+                checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint),
+                callbacks=callbacks,
+                verbose=0 if experiment.is_calsheq else 1,
+            ),
+        )
+    results = tuner.fit()
+    return _report(experiment, folder, results, strict=args.strict)
+
+
+def local_cpus(experiment: Any) -> int:
+    """CPUs that a Ray of our own counts: the machine's, or what one trial asks for if more.
+
+    A trial's env runners and its learner take turns, so that more of them than cores still
+    work; a trial that asks for more CPUs than Ray counts would wait for ever.
+    """
+    import multiprocessing
+
+    cores = multiprocessing.cpu_count()
+    if not experiment.is_calsheq:
+        return cores
+    from rllib_calsheq.algorithm import CALSHEQ
+    from rllib_calsheq.data.experiment_files import variants
+
+    requests = [CALSHEQ.default_resource_request(v) for v in variants(experiment.config)]
+    asked = max(float(r.required_resources.get("CPU", 0.0)) for r in requests)
+    return max(cores, math.ceil(asked))
+
+
+def trial_name(trial: Any) -> str:
+    """Name of a trial and its folder: its number, and what the grid varies."""
+    number = trial.trial_id.rpartition("_")[2]
+    varied = "".join(
+        f"_{key.rpartition('/')[2]}={value}"
+        for key, value in sorted(trial.evaluated_params.items())
+        if isinstance(value, (int, float, str))
+    )
+    return f"trial_{number}{varied}"[:MAX_NAME_LENGTH]
+
+
+def _trainable(experiment: Any) -> Any:
+    if experiment.is_calsheq:
+        from rllib_calsheq.algorithm import CALSHEQ
+
+        return CALSHEQ
+    return experiment.run
+
+
+def _report(experiment: Any, folder: Path, results: Any, strict: bool) -> int:
+    """Draws the pictures, prints the evaluation, and says which trials failed and why."""
+    code = 0
+    if experiment.is_calsheq:
+        from rllib_calsheq.cli.reports import MISSED, all_met, finish_run
+
+        found = finish_run(folder, evaluate=strict or len(results) == 1)
+        judged = experiment.config.get("targets") is not None
+        code = MISSED if strict and judged and not all_met(found) else 0
+    print(f"results in {folder}", flush=True)
+    failed = [result for result in results if result.error is not None]
+    for result in failed:
+        # Last, and each in one line, so that the cause is what one sees.
+        name = Path(result.path).name
+        print(f"error: trial {name} stopped: {cause(result.error)}", file=sys.stderr, flush=True)
+    return 1 if failed else code
+
+
+def cause(error: BaseException | str) -> str:
+    """What stopped a trial, in one line: what comes after the trace of the first error."""
+    lines = str(error).partition(DIRECT_CAUSE)[0].strip().splitlines()
+    frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    # The frame's own code and its markers are indented; the exception is not.
+    start = next((i for i, line in enumerate(after) if line and not line[0].isspace()), 0)
+    return " ".join(" ".join(after[start:]).split())
