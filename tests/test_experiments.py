@@ -11,6 +11,7 @@ import yaml
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.core.version import __version__
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import records, tables
 from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
@@ -279,7 +280,7 @@ def test_another_default_is_not_mixed_with_what_was_run_before(
     for word in ("setting_1-ppo-seed_0", "--storage-path", "--accept-mixture", "--report"):
         assert word in str(caught.value)
     folder.begin(study, accept_mixture=True)
-    assert folder.made_by() == {f"0.1.0, source {source_hash()}": 1}
+    assert folder.made_by() == {f"{__version__}, source {source_hash()}": 1}
 
 
 def test_other_source_is_not_mixed_with_what_was_run_before(tiny_examples, tmp_path, monkeypatch):
@@ -294,7 +295,9 @@ def test_other_source_is_not_mixed_with_what_was_run_before(tiny_examples, tmp_p
     assert [r["source"] for r in folder.records(Run(1, "ppo", 0))] == [before, "0123456789ab"]
     with pytest.raises(ValueError, match="--accept-mixture"):
         folder.begin(study)
-    assert list(folder.made_by()) == [f"0.1.0, source {before} and then 0.1.0, source 0123456789ab"]
+    assert list(folder.made_by()) == [
+        f"{__version__}, source {before} and then {__version__}, source 0123456789ab"
+    ]
 
 
 def test_a_run_of_which_nothing_is_known_is_not_mixed_with_new_ones(tiny_examples, tmp_path):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.cli.messages import fail
+from rllib_calsheq.cli.messages import fail, quieten_rllib
 from rllib_calsheq.core.defaults import STORAGE
 
 STRICT_HELP = "exit with 3 if a target is missed at the end"
@@ -60,6 +60,10 @@ def train(args: argparse.Namespace, file: str) -> int:
         raise ValueError(f"--num-samples is {args.num_samples}; allowed: integers from 1")
     for experiment in experiments:
         if experiment.is_calsheq:
+            import rllib_calsheq.algorithm  # noqa: F401 - sets the levels of RLlib's loggers
+
+            if not args.verbose:
+                quieten_rllib()
             check(experiment)
         else:
             check_algorithm(experiment.run)
