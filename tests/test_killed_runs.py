@@ -169,7 +169,8 @@ def test_a_killed_run_goes_on_bit_for_bit_and_can_be_evaluated(tmp_path, ray_fol
     names = {row["name"] for row in evaluation["outcomes"]}
     assert names == set(EXPERIMENT["config"]["targets"]["targets"])
     for row in evaluation["outcomes"]:
-        assert set(row) == {"name", "value", "stderr", "median", "target", "scale"}
+        numbers = {"value", "stderr", "median", "target", "scale", "tolerance", "miss"}
+        assert set(row) == {"name", "met", *numbers}
     saved = json.loads(next(whole.glob("*/evaluation.json")).read_text(encoding="utf-8"))
     assert saved["profile"] == evaluation["profile"]
 

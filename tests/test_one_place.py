@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rllib_calsheq.core.calibrator import stages_finished
+from rllib_calsheq.core.stages import STATE_FORMAT
 from rllib_calsheq.results import palette
 from rllib_calsheq.results.checkpoints import (
     CALIBRATION_STATE,
@@ -34,12 +35,10 @@ def files_with(pattern):
 
 
 def test_colours_stand_in_the_palette_and_with_the_calibrators():
-    allowed = {
-        "rllib_calsheq/results/palette.py",
-        "rllib_calsheq/experiments/drawing.py",
-        "rllib_calsheq/calibrators/registry.py",
-    }
-    assert files_with(r"[\"']#[0-9a-fA-F]{6}[\"']") <= allowed
+    found = files_with(r"[\"']#[0-9a-fA-F]{6}[\"']") - {"rllib_calsheq/results/palette.py"}
+    # An entry of the registry states its calibrator's colour.
+    assert found == files_with(r"colour=[\"']#[0-9a-fA-F]{6}[\"']")
+    assert all(file.startswith("rllib_calsheq/calibrators/") for file in found)
     names = [value for name, value in vars(palette).items() if name.isupper()]
     colours = [c for value in names for c in ((value,) if isinstance(value, str) else value)]
     assert len({c for c in colours if c.startswith("#")}) == 13
@@ -91,7 +90,8 @@ def test_a_checkpoint_says_how_many_stages_were_finished(tmp_path):
     file = tmp_path / CALIBRATION_STATE
     file.parent.mkdir()
     for answered, stages in ((False, 6), (True, 7)):
-        file.write_bytes(pickle.dumps({"calibrator": {"stage": 7, "answered": answered}}))
+        state = {"format": STATE_FORMAT, "calibrator": {"stage": 7, "answered": answered}}
+        file.write_bytes(pickle.dumps(state))
         assert finished_stages(tmp_path) == stages
 
 
