@@ -14,6 +14,8 @@ from rllib_calsheq.envs import SubwayEnv
 from rllib_calsheq.results.evaluation import evaluate
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
+#: Seeds of what is asked of the mean of several runs.
+SEEDS = range(4)
 
 
 def run(config, stages):
@@ -35,18 +37,26 @@ def example(name, *overrides):
     ],
 )
 def test_merchants_learn_the_logit_bertrand_equilibrium(merchants):
-    """Half-spread τ n / (n - 1): 0.25 for n = 5, 0.222 for n = 10, within 0.02."""
-    # Ten merchants' update has twice the gradient steps, and wants half the rate.
-    config = example(
-        "market_ppo.yaml",
-        f"config.env_config.num_merchants={merchants}",
-        f"config.lr_shared.initial={0.01 / merchants}",
-    )
-    algorithm, stages = run(config, 120)
-    algorithm.stop()
-    quoted = np.mean([s["outcomes"]["supertype_2.half_spread"]["mean"] for s in stages[-10:]])
-    assert stages[0]["outcomes"]["supertype_2.half_spread"]["mean"] > 0.45
-    assert quoted == pytest.approx(0.2 * merchants / (merchants - 1), abs=0.02)
+    """Half-spread τ n / (n - 1): 0.25 for n = 5, 0.222 for n = 10, within 0.02.
+
+    One run of five merchants scatters by 0.011 around 0.266 (22 runs with other random numbers), so
+    that the mean of several is asked.
+    """
+    found = []
+    for seed in SEEDS:
+        # Ten merchants' update has twice the gradient steps, and wants half the rate.
+        config = example(
+            "market_ppo.yaml",
+            f"config.env_config.num_merchants={merchants}",
+            f"config.lr_shared.initial={0.01 / merchants}",
+            f"config.seed={seed}",
+        )
+        algorithm, stages = run(config, 120)
+        algorithm.stop()
+        quoted = [s["outcomes"]["supertype_2.half_spread"]["mean"] for s in stages]
+        assert quoted[0] > 0.45
+        found.append(np.mean(quoted[-10:]))
+    assert np.mean(found) == pytest.approx(0.2 * merchants / (merchants - 1), abs=0.02), found
 
 
 @pytest.mark.learning
