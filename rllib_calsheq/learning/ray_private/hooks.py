@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,23 +60,23 @@ class RayPPOLearner(PPOTorchLearner):
 class OwnUpdateLoop(RayPPOLearner):
     """A PPO learner whose minibatches and gradient steps are its subclass's."""
 
+    @abstractmethod
     def minibatches(
         self, training_data: Any, epochs: int, size: int | None, total: int
     ) -> Iterator[Any]:
         """Minibatches of an update, each with ``policy_batches``; ``total`` of them if not 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient_step(self, policy_batches: dict[str, Any]) -> tuple[Any, Any, Any]:
         """One step; the forward pass's columns, the losses and metrics, each by module."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end_minibatch(self, minibatch: Any) -> None:
         """Called after each step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def divergence_of_all(self, divergence: float) -> float:
         """Mean KL divergence of all learners, from this one's."""
-        raise NotImplementedError
 
     def _create_iterator_if_necessary(
         self,
