@@ -172,6 +172,8 @@ def _parameter_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | 
             axes.axhline(hidden[name], color=GOAL, linestyle="--", linewidth=1.2)
         axes.set_title(name, fontsize=9)
     figure.supxlabel("stage")
-    title = "supertype parameters (line, ± 1 sd over particles)"
+    title = (
+        "supertype parameters (line; band: ± 1 sd of the particles, exploration and not certainty)"
+    )
     figure.suptitle(title + (" and the hidden profile (dashed)" if hidden else ""), fontsize=11)
     return figure
