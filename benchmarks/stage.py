@@ -35,7 +35,8 @@ def build_rllib(n, particles, num_envs=16):
     from ray.rllib.algorithms.ppo import PPOConfig
     from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
-    from rllib_calsheq.algorithm.config import SHARED_POLICY, CALSHEQConfig, map_to_shared_policy
+    from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+    from rllib_calsheq.algorithm.stated_config import map_to_shared_policy
     from rllib_calsheq.envs import MarketEnv
 
     ours = CALSHEQConfig()

@@ -1,6 +1,8 @@
 """Which module may know which, what an import costs, and the public names."""
 
+import ast
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -99,3 +101,19 @@ def test_a_folder_is_not_imported_under_its_bare_name(folder):
     )
     assert "rllib_calsheq" in done.stderr
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda f: f.stem)
+def test_a_benchmark_imports_names_that_are_there(file):
+    # Those inside its functions, too, which no other test runs.
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rllib_calsheq"):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                inside = (
+                    importlib.util.find_spec(f"{node.module}.{name.name}")
+                    if hasattr(module, "__path__")
+                    else None
+                )
+                assert hasattr(module, name.name) or inside, f"{node.module}.{name.name}"
