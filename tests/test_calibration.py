@@ -76,6 +76,21 @@ def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
     }
 
 
+def test_the_largest_move_is_that_of_one_parameter_of_one_particle():
+    calibration = make()
+    calibration.begin_stage()
+    calibration.calibrator.profiles[2, 1] += 0.2
+    calibration.calibrator._answered = True
+    calibration.calibrator._propose = lambda: np.full((4, 2), 0.51)
+    table = calibration.begin_stage()
+    # A stage that is asked for again, as after a restore, has moved by as much.
+    again = make()
+    again.load_state_dict(calibration.state_dict())
+    again.begin_stage()
+    for same in (calibration, again):
+        assert same.end_stage([answer(table, 1)])["largest_move"] == pytest.approx(0.2)
+
+
 def test_the_worst_target_has_the_largest_loss_and_its_miss_is_in_scales():
     """Both are at 5.1: x misses by 1.1 inside of its band, y by 0.6."""
     spec = {"s.x": {"value": 4.0, "loss": {"name": "band", "tolerance": 2.0}}, "s.y": 4.5}

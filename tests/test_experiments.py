@@ -1,9 +1,11 @@
 """The study of the five settings: what is run, and that nothing is run twice."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -11,9 +13,11 @@ import yaml
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.core.targets import Outcome, TargetSet
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import records, tables
+from rllib_calsheq.experiments.measuring import judged, verdict_of
 from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
 from rllib_calsheq.experiments.records import differences, record_of, source_hash
 from rllib_calsheq.experiments.store import StudyFolder
@@ -25,6 +29,7 @@ from rllib_calsheq.experiments.study import (
     parse_calibrator,
 )
 from rllib_calsheq.results.checkpoints import EVALUATION_FILE, last_stage
+from rllib_calsheq.results.evaluation import summarise
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
 TINY = {
@@ -218,6 +223,30 @@ def test_the_last_stage_is_that_of_the_last_whole_line(tmp_path):
     assert last_stage(tmp_path) == 3
 
 
+def test_a_measured_run_says_which_targets_it_misses():
+    known = (Outcome("sold", 10.0), Outcome("share", 0.05), Outcome("never", 1.0))
+    targets = TargetSet.from_mapping({"sold": 10.0, "share": 0.5}, known)
+    outcomes = np.array([[11.0, 0.6, np.nan], [12.0, 0.6, np.nan]])
+    assert judged(targets, summarise(outcomes, targets)) == {
+        "targets_met": 1,
+        "num_targets": 2,
+        "worst_miss": pytest.approx(2.0),
+        "rms_miss": pytest.approx(math.sqrt((0.15**2 + 2.0**2) / 2)),
+    }
+    assert judged(TargetSet((), targets.outcome_names), summarise(outcomes, targets)) == {}
+
+
+def test_a_line_on_a_measurement_leads_with_the_judge():
+    verdict = {"targets_met": 18, "num_targets": 19, "worst_miss": 0.314}
+    found = {"verdict": verdict, "reward": 0.8, "recovered_fraction": 1.02}
+    assert verdict_of(found) == (
+        "18 of 19 targets met, worst miss 0.31, reward 0.800, recovered fraction 1.020"
+    )
+    assert verdict_of({"verdict": None, "reward": 0.8, "recovered_fraction": None}) == (
+        "reward 0.800"
+    )
+
+
 # --- what made a run ------------------------------------------------------------------------
 
 
@@ -234,6 +263,8 @@ def test_a_record_holds_every_field_and_names_no_address(tiny_examples):
     assert differences(record, other) == ["configuration.seed: 0 then, 7 now"]
     assert differences(record, record) == []
     assert differences(None, record) == ["what made it is unknown"]
+    # JSON has no infinity, and a record on disk is to equal the one of now.
+    assert record["configuration"]["vf_clip_param"] == "inf"
 
 
 def test_the_source_is_that_of_the_whole_package(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Files are written whole or not at all, everywhere."""
 
+import json
 import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rllib_calsheq.core.files import fingerprint, replacing, write_json, write_text
@@ -29,6 +31,12 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
         stop_half_way()
     assert file.read_text() == before
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_json_has_no_infinity_and_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"miss": float("inf"), "rows": [(np.nan, np.float64(1.5))]})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"miss": None, "rows": [[None, 1.5]]}
 
 
 def test_the_unfinished_file_lies_beside_its_place_with_the_same_ending(tmp_path):

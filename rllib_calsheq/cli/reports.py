@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from rllib_calsheq.core.files import write_json
+from rllib_calsheq.core.files import json_text, write_json
 from rllib_calsheq.results.checkpoints import (
     EVALUATION_FILE,
     TRIAL_FILE,
@@ -30,7 +29,7 @@ def print_evaluation(path: str, *, episodes: int, as_json: bool, strict: bool = 
         raise ValueError(f"--episodes is {episodes}; allowed: integers from 1")
     found = evaluate(find_checkpoint(path), episodes=episodes)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
     else:
         show_evaluation(found)
     return MISSED if strict and not all_met([found]) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -46,9 +47,23 @@ def write_text(path: str | Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+def json_text(content: Any) -> str:
+    """A value as JSON: null for NaN and infinity, a string for what else JSON does not know."""
+    return json.dumps(_finite(content), indent=2, default=str, allow_nan=False)
+
+
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes a JSON file, whole or not at all; what JSON does not know is written as a string."""
-    write_text(path, json.dumps(content, indent=2, default=str))
+    """Writes a JSON file (see `json_text`), whole or not at all."""
+    write_text(path, json_text(content))
+
+
+def _finite(value: Any) -> Any:
+    """A value with None in the place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:

@@ -82,6 +82,8 @@ class Calibration:
         self.assignment = ParticleAssignment(calibrator.num_particles, num_workers)
         self._recent: deque[FloatArray] = deque(maxlen=profile_window)
         self._empty_stages = 0
+        #: Largest |ΔΛ| of any parameter of any particle in this stage's proposal, unit cube.
+        self._largest_move = float("nan")
 
     # --- a stage ----------------------------------------------------------------------
 
@@ -97,7 +99,10 @@ class Calibration:
 
     def begin_stage(self) -> SupertypeTable:
         """Asks the calibrator for the stage's profiles; the same again if they are unanswered."""
+        asked, before = self.stage, self.calibrator.profiles.copy()
         unit = self.calibrator.ask()
+        if self.stage > asked:
+            self._largest_move = float(np.abs(unit - before).max())
         return SupertypeTable(
             stage=self.stage,
             profiles=self.space.from_unit(unit),
@@ -165,6 +170,7 @@ class Calibration:
                 name: {"mean": float(profiles[:, j].mean()), "std": float(profiles[:, j].std())}
                 for j, name in enumerate(self.space.names)
             },
+            "largest_move": self._largest_move,
             "calibrator": dict(learned),
         }
         if len(self.targets):
@@ -203,6 +209,7 @@ class Calibration:
             "calibrator": self.calibrator.state_dict(),
             "recent": [p.copy() for p in self._recent],
             "empty_stages": self._empty_stages,
+            "largest_move": self._largest_move,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -222,6 +229,8 @@ class Calibration:
         self._recent.clear()
         self._recent.extend(np.array(p) for p in state["recent"])
         self._empty_stages = int(state["empty_stages"])
+        # Earlier checkpoints of this form do not say how the pending proposal came about.
+        self._largest_move = float(state.get("largest_move", "nan"))
 
 
 def require_format(state: Any) -> None:

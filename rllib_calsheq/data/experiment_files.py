@@ -41,7 +41,7 @@ STOP_RESULTS = (
 STOP_GROUPS = ("calibration", "env_runners", "learners")
 STAGE_RESULTS = (
     "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
-    "num_targets", "targets_met",
+    "num_targets", "targets_met", "largest_move",
     "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns",
     "profile", "calibrator",
 )  # fmt: skip

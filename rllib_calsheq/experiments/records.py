@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -132,6 +133,9 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, (set, frozenset)):
         return sorted(str(_plain(v)) for v in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no infinity, and null is another value.
+        return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if not hasattr(value, "__qualname__") and type(value).__repr__ is not object.__repr__:

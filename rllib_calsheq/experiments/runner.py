@@ -14,7 +14,7 @@ import ray
 from ray import tune
 from ray.tune import Callback
 
-from rllib_calsheq.experiments.measuring import measure_run
+from rllib_calsheq.experiments.measuring import measure_run, verdict_of
 from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study
 from rllib_calsheq.experiments.trainable import StudyRun
@@ -134,9 +134,7 @@ def measure_study(
             failed.append(run)
             print(f"{count} {run.name} failed: {str(error).splitlines()[-1]}", flush=True)
             continue
-        fraction = found["recovered_fraction"]
-        recovered = "" if fraction is None else f", recovered fraction {fraction:.3f}"
-        print(f"{count} {run.name}: reward {found['reward']:.3f}{recovered}", flush=True)
+        print(f"{count} {run.name}: {verdict_of(found)}", flush=True)
     return failed
 
 

@@ -60,7 +60,7 @@ class StudyFolder:
             ValueError: If the folder holds a study with other stages or other settings, or runs
                 that were made by something else than the present package would use.
         """
-        wanted = json.loads(json.dumps(study.to_mapping()))
+        wanted = json.loads(json.dumps(study.to_mapping(), allow_nan=False))
         if not self.content:
             self.path.mkdir(parents=True, exist_ok=True)
             self.content = {**wanted, "batches": []}
