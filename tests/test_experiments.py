@@ -17,6 +17,7 @@ from rllib_calsheq.core.targets import Outcome, TargetSet
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import records, tables
+from rllib_calsheq.experiments.final_figures import FINAL_COLUMNS
 from rllib_calsheq.experiments.measuring import judged, verdict_of
 from rllib_calsheq.experiments.paper_settings import SETTING_PROFILES, SETTINGS, hidden_profile
 from rllib_calsheq.experiments.records import differences, record_of, source_hash
@@ -387,16 +388,21 @@ def test_a_study_grows_without_doing_a_run_twice(tiny_examples, tmp_path, capsys
     assert len(list((tmp_path / "study").glob("batch_2/*/result.json"))) == 2
 
     final = pd.read_csv(output / tables.FINAL)
-    assert list(final)[:8] == tables.FINAL_COLUMNS
+    assert list(final)[: len(FINAL_COLUMNS)] == FINAL_COLUMNS
     assert len(final) == 4
     assert (final["stages"] == 4).all()
     by_hand = (final["reward"] - 0.2) / (0.7 - 0.2)
     assert final["recovered_fraction"].to_numpy() == pytest.approx(by_hand.to_numpy(), abs=1e-4)
+    assert final["num_targets"].eq(2).all()
     stages = pd.read_csv(output / tables.STAGES)
     assert len(stages) == 16
     assert (stages["env_steps"] == stages["stage"] * 8 * 5).all()
     assert stages.loc[stages["calibrator"] == "fixed", "smoothness"].eq(0.0).all()
-    assert list(pd.read_csv(output / tables.RECOVERY)["stage"].unique()) == [2, 4]
+    assert stages.loc[stages["calibrator"] == "ppo", "largest_move"].between(1e-3, 0.5).all()
+    recovery = pd.read_csv(output / tables.RECOVERY)
+    assert list(recovery["stage"].unique()) == [2, 4]
+    assert recovery["num_targets"].eq(2).all()
+    assert (recovery["worst_miss"] >= recovery["rms_miss"]).all()
     assert len(pd.read_csv(output / tables.PARAMETERS).columns) == 4 + 23
     assert {path.name for path in output.glob("*.png")} >= {"figure_1.png", "figure_3.png"}
     assert "All runs have 4 stages" in (output / "summary.md").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """What a study writes: tables, the summary and figures."""
 
-import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.core.files import write_json
 from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import tables
@@ -18,6 +19,8 @@ from rllib_calsheq.experiments.figures import (
     outcomes_figure,
     rewards_figure,
 )
+from rllib_calsheq.experiments.final_figures import FINAL_COLUMNS, RECOVERY_COLUMNS
+from rllib_calsheq.experiments.measuring import JUDGED
 from rllib_calsheq.experiments.study import Run
 from rllib_calsheq.experiments.study_tables import StudyTables
 from rllib_calsheq.experiments.summary import interval, summary
@@ -36,6 +39,7 @@ def history(profile, rewards, returns):
             "calibration/reward_pooled": np.array(rewards) + 0.1,
             "calibration/outcomes/s.reward/mean": returns,
             "calibration/outcomes/s.share/mean": 0.5,
+            "calibration/largest_move": [0.05] + [0.02] * (len(rewards) - 1),
             "calibration/profile/s.a/std": 0.6,
             "calibration/profile/s.b/std": 0.4,
         }
@@ -61,12 +65,16 @@ def test_final_figures_by_hand():
     frame, profile = history([(1.0, 0.5)] * count, rewards, returns)
     stages = tables.stage_table(frame, profile, SPACE)
     recovery = pd.DataFrame(
-        {"stage": [10, 20], "seconds": [20.0, 40.0], "recovered_fraction": [0.5, 0.9]}
-    )
+        {
+            "stage": [10, 20], "seconds": [20.0, 40.0], "recovered_fraction": [0.5, 0.9],
+            "targets_met": [0, 1], "num_targets": 1,
+        }
+    )  # fmt: skip
     known = TargetFile(targets={"s.share": 0.4}, ceiling=0.8, profile={"s.a": 1.6, "s.b": 0.5})
     evaluation = {
         "recovered_fraction": 0.95, "reward": 0.78, "ceiling": 0.8, "reward_start": 0.2,
         "reward_stderr": 0.01, "profile": {"s.a": 1.6, "s.b": 0.9},
+        "verdict": {"targets_met": 1, "num_targets": 1, "worst_miss": 0.2, "rms_miss": 0.1},
     }  # fmt: skip
     found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
     assert found["particle_reward"] == pytest.approx(0.7)
@@ -77,30 +85,101 @@ def test_final_figures_by_hand():
     assert found["area_recovered"] == pytest.approx((2.5 + 7.0) / 20)
     assert found["area_reward"] == pytest.approx(np.mean(rewards))
     assert found["lowest_reward"] == -3.0
+    assert [found[name] for name in JUDGED] == [1, 1, 0.2, 0.1]
+    assert found["stages_to_met"] == 20
+    assert found["largest_move"] == 0.05
     # Root mean squares of (0, 0.4) and of (0.3, 0).
     assert found["distance"] == pytest.approx(0.4 / math.sqrt(2))
     assert found["distance_start"] == pytest.approx(0.3 / math.sqrt(2))
+    assert found["relative_distance"] == pytest.approx(4 / 3)
+    assert (found["at_bounds"], found["at_bounds_hidden"]) == (0, 0)
     recovery["recovered_fraction"] = 0.89
+    evaluation["profile"]["s.b"], known.profile["s.a"], known.profile["s.b"] = 0.995, 2.0, 0.0
     found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
     assert math.isnan(found["stages_to_90"])
+    assert (found["at_bounds"], found["at_bounds_hidden"]) == (1, 2)
 
 
-def test_where_nothing_is_to_be_gained_no_fraction_is_recovered(tmp_path, monkeypatch):
+@pytest.fixture
+def run_tables(tmp_path, monkeypatch):
+    """The tables of a run with a history of two stages, of what was measured of it."""
+
+    def make(recovery, evaluation=None, known=None):
+        frame, profile = history([(1.0, 0.5)] * 2, [0.5] * 2, [1.0] * 2)
+        for name in SPACE.names:
+            frame[f"calibration/profile/{name}/mean"] = profile[name]
+        evaluation = {
+            "recovered_fraction": 1.02, "reward": 0.5, "ceiling": 0.8, "reward_start": 0.2,
+            "reward_stderr": 0.01, "profile": {"s.a": 1.0, "s.b": 0.5}, **(evaluation or {}),
+        }  # fmt: skip
+        rows = [
+            {"stage": k + 1, "seconds": 2.0, "reward": 0.5, **r} for k, r in enumerate(recovery)
+        ]
+        write_json(tmp_path / "evaluation.json", evaluation)
+        write_json(tmp_path / "recovery.json", rows)
+        monkeypatch.setattr(tables, "read_history", lambda trial: frame)
+        known = known or TargetFile(targets={"s.share": 0.4}, ceiling=0.8)
+        found = tables.run_tables(Run(1, "ppo", 0), tmp_path, known, SPACE)
+        return tuple(
+            found[name].drop(columns=tables.RATE_KEY) for name in (tables.FINAL, tables.RECOVERY)
+        )
+
+    return make
+
+
+def judged_as(met, worst, rms):
+    return {"targets_met": met, "num_targets": 2, "worst_miss": worst, "rms_miss": rms}
+
+
+def test_a_run_that_misses_a_target_says_so_however_much_it_recovered(run_tables):
+    missed = judged_as(1, 0.86, 0.6)
+    final, recovery = run_tables([judged_as(2, 0.2, 0.1), missed], {"verdict": missed})
+    assert list(final)[: len(FINAL_COLUMNS)] == FINAL_COLUMNS
+    assert list(recovery)[: len(RECOVERY_COLUMNS)] == RECOVERY_COLUMNS
+    assert final[list(JUDGED)].to_numpy().tolist() == [[1, 2, 0.86, 0.6]]
+    assert recovery["targets_met"].tolist() == [2, 1]
+    assert final["stages_to_met"].tolist() == [1]
+    final, _ = run_tables([missed, missed], {"verdict": missed})
+    assert final["stages_to_met"].isna().all()
+    text = summary(final, 2, 1)
+    assert "| ppo | 0 of 1 | 0 of 1 |" in text
+    assert "| ppo | never (0 of 1) | never (0 of 1) |" in text
+    assert "| ppo | 1.0 | 0.86 | 0.60 | never (0 of 1) |" in text
+    assert "targets met (of 2)" in text
+
+
+def test_an_outcome_that_never_happened_is_infinitely_far_from_its_target(run_tables):
+    never = judged_as(1, math.inf, math.inf)
+    final, recovery = run_tables([never, judged_as(2, 0.1, 0.1)], {"verdict": never})
+    assert final["worst_miss"].tolist() == [math.inf]
+    assert recovery["worst_miss"].tolist() == [math.inf, 0.1]
+    both = pd.concat([final, final.assign(calibrator="eki", worst_miss=0.1)])
+    assert "| ppo | inf | inf |" in summary(both, 2, 1)
+
+
+def test_the_distance_of_each_measured_profile_is_known_where_the_hidden_one_is(run_tables):
+    known = TargetFile(targets={"s.share": 0.4}, ceiling=0.8, profile={"s.a": 1.6, "s.b": 0.5})
+    profiles = [{"profile": {"s.a": a, "s.b": 0.5}} for a in (1.0, 1.6)]
+    _, recovery = run_tables(profiles, known=known)
+    assert recovery["distance"].to_numpy() == pytest.approx([0.3 / math.sqrt(2), 0.0])
+    _, recovery = run_tables(profiles)
+    assert recovery["distance"].isna().all()
+
+
+def test_a_run_that_nobody_judged_has_empty_columns_and_is_not_called_missed(run_tables):
+    """As one that was measured by a version that had no judge."""
+    final, recovery = run_tables([{}, {}])
+    assert final[list(JUDGED)].isna().all(axis=None)
+    assert recovery[list(JUDGED)].isna().all(axis=None)
+    text = summary(final, 2, 1)
+    assert "never" not in text.partition("Mean ± half")[0]
+    assert "| ppo | – | – |" in text
+
+
+def test_where_nothing_is_to_be_gained_no_fraction_is_recovered(run_tables):
     """As in an evaluation, which says null; a fraction of nothing would be infinite."""
-    frame, profile = history([(1.0, 0.5)] * 2, [0.5] * 2, [1.0] * 2)
-    for name in SPACE.names:
-        frame[f"calibration/profile/{name}/mean"] = profile[name]
-    evaluation = {
-        "recovered_fraction": None, "reward": 0.5, "ceiling": 0.8, "reward_start": 0.8,
-        "reward_stderr": 0.01, "profile": {"s.a": 1.0, "s.b": 0.5},
-    }  # fmt: skip
-    recovery = [{"stage": 2, "seconds": 4.0, "reward": 0.5}]
-    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
-    (tmp_path / "recovery.json").write_text(json.dumps(recovery), encoding="utf-8")
-    monkeypatch.setattr(tables, "read_history", lambda trial: frame)
-    known = TargetFile(targets={"s.share": 0.4}, ceiling=0.8)
-    found = tables.run_tables(Run(1, "ppo", 0), tmp_path, known, SPACE)
-    assert found[tables.RECOVERY]["recovered_fraction"].isna().all()
+    _, recovery = run_tables([{}], {"recovered_fraction": None, "reward_start": 0.8})
+    assert recovery["recovered_fraction"].isna().all()
 
 
 def test_the_interval_is_students():
@@ -121,11 +200,13 @@ def final_rows(**more):
             rows.append(
                 {
                     "setting": 2, "calibrator": calibrator, "seed": seed,
+                    "targets_met": 9 if calibrator == "ppo" and seed else 8, "num_targets": 9,
+                    "worst_miss": 0.2, "rms_miss": 0.1, "relative_distance": 0.75,
+                    "stages_to_met": 60.0 if calibrator == "ppo" and seed else np.nan,
+                    "at_bounds": 3, "at_bounds_hidden": 4, "largest_move": 0.1,
                     "recovered_fraction": fraction + seed * 0.01, "reward": 0.7, "ceiling": 0.8,
                     "smoothness": 3.0, "seconds": 60.0, "stages": 200, "reward_start": 0.2,
                     "reward_stderr": 0.01, "particle_reward": 0.6, "pooled_reward": 0.65,
-                    "stages_to_90": 60.0 if calibrator == "ppo" and seed else np.nan,
-                    "seconds_to_90": 20.0 if calibrator == "ppo" and seed else np.nan,
                     "area_recovered": 0.5, "area_reward": 0.5, "lowest_reward": -1.0,
                     "distance": 0.3, "distance_start": 0.4, "spread": 0.2, **more,
                 }
@@ -147,6 +228,19 @@ def test_the_overview_marks_differences_that_are_none_of_chance():
     assert "| ppo − random | +0.600 |  |" in single
 
 
+def test_the_judge_comes_first_in_the_overview():
+    text = summary(final_rows(), 200, 20)
+    heads = [line.split("|")[1].strip() for line in text.splitlines() if line.endswith(" |")]
+    firsts = [head for head, rule in pairwise(heads) if rule == "---"]
+    assert firsts == [
+        "all targets met", "worst miss", "stages to all met", "distance / Λ_0's",
+        "recovered fraction", "area", "calibrator",
+    ]  # fmt: skip
+    assert "| ppo | 2 of 3 | 2 of 3 |" in text
+    assert "| random | 0 of 3 | 0 of 3 |" in text
+    assert "| ppo | 60 (2 of 3) | 60 (2 of 3) |" in text
+
+
 def test_the_summary_has_a_row_for_each_calibrator():
     text = summary(final_rows(), 200, 20)
     assert "All runs have 200 stages" in text
@@ -154,6 +248,9 @@ def test_the_summary_has_a_row_for_each_calibrator():
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert [line.split("|")[1].strip() for line in lines] == ["calibrator", "---", "ppo", "random"]
     assert len({line.count("|") for line in lines}) == 1
+    assert "| targets met (of 9) | worst miss |" in lines[0]
+    assert "| at bounds (hidden: 4) |" in lines[0]
+    assert "| 8.7 ± 1.4 | 0.20 ± 0.00 |" in lines[2]
     assert "0.910 ± 0.025" in lines[2]
     assert "60 (2 of 3)" in lines[2]
     assert "never (0 of 3)" in lines[3]

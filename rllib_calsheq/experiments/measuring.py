@@ -2,9 +2,10 @@
 
 The mean reward of the particles says little about that: a calibrator that explores more spreads
 its particles more. So all calibrators are measured alike, and as a user who stopped there would
-find them: at each checkpoint, the profile Λ̂ that the calibrator recommends at that stage is played
-in fresh episodes with the shared policy of that stage: which targets they meet, and r(Λ̂). These episodes are no part
-of the run: no calibrator sees them, and they count neither as steps nor as seconds.
+find them: at each checkpoint, fresh episodes at the profile Λ̂ that the calibrator recommends at
+that stage, with the shared policy of that stage, say which targets are met, and r(Λ̂). These
+episodes are no part of the run: no calibrator sees them, and they count neither as steps nor as
+seconds.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ JUDGED = ("targets_met", "num_targets", "worst_miss", "rms_miss")
 def measure_run(trial: Path, episodes: int, final_episodes: int) -> dict[str, Any]:
     """Measures a finished run at its checkpoints and at its end; done once, then read.
 
-    Writes ``recovery.json`` (a list of ``stage``, ``seconds``, the judge's ``targets_met``,
-    ``num_targets``, ``worst_miss`` and ``rms_miss`` (null if an outcome never happened; all four
-    are left out where there is no target), ``reward``, ``reward_stderr``, ``episodes`` and ``profile``, Λ̂ by
-    parameter, one for each checkpoint) and ``evaluation.json`` into the run's folder.
+    Writes into the run's folder ``evaluation.json`` and ``recovery.json``, a list with a row for
+    each checkpoint: ``stage``, ``seconds``; the judge's ``targets_met``, ``num_targets``,
+    ``worst_miss`` and ``rms_miss`` (null if an outcome never happened; all four are left out where
+    there is no target); ``reward``, ``reward_stderr``, ``episodes``; ``profile``, Λ̂ by parameter.
 
     Args:
         trial: The run's folder.

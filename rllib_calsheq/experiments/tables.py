@@ -2,13 +2,15 @@
 
 | file | one row for each | holds |
 |---|---|---|
-| `stages.csv` | setting, calibrator, seed, stage | rewards, outcomes, rates, smoothness |
+| `stages.csv` | setting, calibrator, seed, stage | rewards, outcomes, rates, moves |
 | `parameters.csv` | setting, calibrator, seed, stage | mean of each parameter over particles |
-| `recovery.csv` | setting, calibrator, seed, measured stage | r(Λ̂) and recovered fraction |
+| `recovery.csv` | setting, calibrator, seed, measured stage | the judge, r(Λ̂), recovered fraction |
 | `final.csv` | setting, calibrator, seed | final figures, see `final_figures` |
-| `goals.csv` | setting, name | targets, hidden profile, ceiling, start |
+| `goals.csv` | setting, name | targets, hidden profile and bounds, ceiling, start |
 
-In a study of learning rates, `lr_ratio` and `schedule` belong to the key as well.
+In a study of learning rates, `lr_ratio` and `schedule` belong to the key as well. The judge's
+columns are empty for runs that were measured by a version that had no judge: measure them again
+(another number of episodes) to fill them.
 """
 
 from __future__ import annotations
@@ -21,29 +23,21 @@ import numpy as np
 import pandas as pd
 
 from rllib_calsheq.core.files import replacing, write_text
-from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
+from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.data.target_files import TargetFile
+from rllib_calsheq.experiments.final_figures import KEY, final_figures, recovery_table
 from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run
 from rllib_calsheq.results.checkpoints import EVALUATION_FILE, RECOVERY_FILE, read_history
-from rllib_calsheq.results.evaluation import recovered_fraction
+from rllib_calsheq.results.stated import stated
 
 STAGES, PARAMETERS, RECOVERY, FINAL, GOALS = (
     f"{name}.csv" for name in ("stages", "parameters", "recovery", "final", "goals")
 )
-KEY = ["setting", "calibrator", "seed"]
 #: Further keys of a study of learning rates.
 RATE_KEY = ["lr_ratio", "schedule"]
 SUMMARY = "summary.md"
-#: Columns that `final.csv` begins with.
-FINAL_COLUMNS = [*KEY, "recovered_fraction", "reward", "ceiling", "smoothness", "seconds"]
-#: The recovered fraction whose first stage and second are looked for.
-GOOD_FRACTION = 0.9
-#: The final rewards of the particles are means over this last part of the stages.
-FINAL_PART = 0.1
-#: The agents have settled after this many stages, or after a quarter of a shorter run.
-SETTLED_STAGES, SETTLED_PART = 50, 0.25
 NUMBER_FORMAT = "%.5g"
 
 
@@ -65,6 +59,7 @@ def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
     frames: dict[str, list[pd.DataFrame]] = {STAGES: [], PARAMETERS: [], RECOVERY: [], FINAL: []}
     known: dict[int, TargetFile] = {}
     spaces: dict[int, SupertypeSpace] = {}
+    targets: dict[int, TargetSet] = {}
     for run in folder.runs():
         if not folder.is_measured(run):
             continue
@@ -72,7 +67,8 @@ def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
         if run.setting not in known:
             config = folder.content["settings"][str(run.setting)]
             known[run.setting] = TargetFile.load(config["targets"])
-            spaces[run.setting] = space_of(config)
+            made = stated(config)
+            spaces[run.setting], targets[run.setting] = made.problem().space, made.target_set()
         for name, frame in run_tables(run, trial, known[run.setting], spaces[run.setting]).items():
             frames[name].append(frame)
     if not known:
@@ -89,7 +85,7 @@ def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
         keys = [k for k in (*KEY[:2], *RATE_KEY, KEY[2], "stage") if k in frame]
         frame = frame.sort_values(keys, ignore_index=True, kind="stable")
         _write_csv(frame, output / name)
-    goals = pd.concat([goal_table(s, known[s], spaces[s]) for s in sorted(known)])
+    goals = pd.concat([goal_table(s, known[s], targets[s], spaces[s]) for s in sorted(known)])
     _write_csv(goals, output / GOALS)
     # From what was written, so that the table is that of the files.
     text = summary(
@@ -101,29 +97,17 @@ def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
     return [output / name for name in (*frames, GOALS, SUMMARY)]
 
 
-def space_of(config: dict[str, Any]) -> SupertypeSpace:
-    """The supertype space of a configuration."""
-    from rllib_calsheq.algorithm import CALSHEQConfig
-
-    made = CALSHEQConfig().update_from_dict(config)
-    made.environment(made.env, env_config=made.effective_env_config())
-    return made.problem().space
-
-
 def run_tables(
     run: Run, trial: Path, known: TargetFile, space: SupertypeSpace
 ) -> dict[str, pd.DataFrame]:
     """The rows of one run, by the name of the file that they belong to."""
     history = read_history(trial)
-    recovery = pd.DataFrame(json.loads((trial / RECOVERY_FILE).read_text(encoding="utf-8")))
+    measured = json.loads((trial / RECOVERY_FILE).read_text(encoding="utf-8"))
     evaluation = json.loads((trial / EVALUATION_FILE).read_text(encoding="utf-8"))
     profile = history[[f"calibration/profile/{name}/mean" for name in space.names]]
     profile = profile.set_axis(list(space.names), axis="columns")
     stages = stage_table(history, profile, space)
-    start = evaluation["reward_start"]
-    recovery["recovered_fraction"] = [
-        _number(recovered_fraction(reward, start, known.ceiling)) for reward in recovery["reward"]
-    ]
+    recovery = recovery_table(measured, evaluation["reward_start"], known, space)
     final = pd.DataFrame([final_figures(stages, recovery, evaluation, known, space)])
     parameters = pd.concat([stages[["stage"]], profile], axis="columns")
     tables = {STAGES: stages, PARAMETERS: parameters, RECOVERY: recovery, FINAL: final}
@@ -141,7 +125,8 @@ def stage_table(
     """One row a stage, from a run's history.
 
     ``smoothness`` is |Λ_m − Λ_{m−1}|, the Euclidean length in the unit cube of the step that
-    the particles' mean took; ``spread`` is the length of the particles' standard deviation,
+    the particles' mean took; ``largest_move`` is the largest move of any parameter of any
+    particle, in the unit cube; ``spread`` is the length of the particles' standard deviation,
     which that mean hides; ``seconds`` counts from the start of the run; rewards of the
     supertypes and outcomes are means over the stage's episodes.
     """
@@ -165,6 +150,7 @@ def stage_table(
         "lr_cal": column("calibration/calibrator/learning_rate"),
         # Rounded, so that a mean of equal numbers does not seem to move.
         "smoothness": np.round(np.linalg.norm(np.diff(unit, axis=0), axis=1), 9),
+        "largest_move": column("calibration/largest_move"),
         "spread": np.linalg.norm(spread.to_numpy(float) / (space.high - space.low), axis=1),
         "env_steps": column("num_env_steps_sampled_lifetime"),
     }
@@ -175,76 +161,33 @@ def stage_table(
     return pd.DataFrame(columns)
 
 
-def final_figures(
-    stages: pd.DataFrame,
-    recovery: pd.DataFrame,
-    evaluation: dict[str, Any],
-    known: TargetFile,
-    space: SupertypeSpace,
-) -> dict[str, Any]:
-    """The final figures of a run.
+def goal_table(
+    setting: int, known: TargetFile, targets: TargetSet, space: SupertypeSpace
+) -> pd.DataFrame:
+    """What a setting aims at, and within which bounds.
 
     Returns:
-        ``recovered_fraction``, ``reward`` r(Λ̂), ``ceiling``; ``smoothness`` Σ_m |Λ_m − Λ_{m−1}|;
-        ``spread``, the particles' mean spread over the stages;
-        ``seconds`` of training; ``stages``; ``reward_start`` r(Λ_0); ``reward_stderr``;
-        ``particle_reward`` and ``pooled_reward``, r_cal as a mean over particles and of the
-        pooled outcomes, over the last tenth of the stages; ``stages_to_90`` and
-        ``seconds_to_90``, the first measured stage with a recovered fraction of 0.9, NaN if
-        there is none; ``area_recovered``, the mean recovered fraction over the stages
-        (trapezoids between measured stages, 0 at the start); ``area_reward``, the mean over
-        stages of the particles' mean reward; ``lowest_reward``, the lowest mean return in a
-        stage that any supertype fell to once the agents had settled (after 50 stages);
-        ``distance`` of Λ̂ and ``distance_start`` of Λ_0 from Λ*, root mean squares over
-        parameters in the unit cube.
+        Columns ``setting``, ``kind``, ``name``, ``value``; for a ``target`` its ``scale`` and its
+        ``tolerance`` in scales; for a ``parameter``, whose value is that of the hidden profile if
+        it is known, its bounds ``low`` and ``high``; the kind ``reward`` has the ceiling and the
+        reward at the start.
     """
-    count = len(stages)
-    last = stages.tail(max(1, round(count * FINAL_PART)))
-    settled = stages[stages["stage"] > min(SETTLED_STAGES, int(count * SETTLED_PART))]
-    returns = [return_name(s) for s in space.supertypes if return_name(s) in stages]
-    good = recovery[recovery["recovered_fraction"] >= GOOD_FRACTION]
-    profile = np.array([evaluation["profile"][name] for name in space.names])
-    hidden = None
-    if known.profile:
-        hidden = np.array([known.profile[name] for name in space.names])
-    return {
-        "recovered_fraction": _number(evaluation["recovered_fraction"]),
-        "reward": evaluation["reward"],
-        "ceiling": _number(evaluation["ceiling"]),
-        "smoothness": float(stages["smoothness"].sum()),
-        "seconds": float(stages["seconds"].iloc[-1]),
-        "stages": int(stages["stage"].iloc[-1]),
-        "reward_start": evaluation["reward_start"],
-        "reward_stderr": evaluation["reward_stderr"],
-        "particle_reward": float(last["reward_mean"].mean()),
-        "pooled_reward": float(last["reward_pooled"].mean()),
-        "stages_to_90": float(good["stage"].iloc[0]) if len(good) else np.nan,
-        "seconds_to_90": float(good["seconds"].iloc[0]) if len(good) else np.nan,
-        "area_recovered": _area(recovery),
-        "area_reward": float(stages["reward_mean"].mean()),
-        "spread": float(stages["spread"].mean()),
-        "lowest_reward": float(settled[returns].min().min()) if returns else np.nan,
-        "distance": _distance(profile, hidden, space),
-        "distance_start": _distance(space.start, hidden, space),
-    }
-
-
-def goal_table(setting: int, known: TargetFile, space: SupertypeSpace) -> pd.DataFrame:
-    """What a setting aims at: columns ``setting``, ``kind``, ``name``, ``value``, ``scale``.
-
-    ``kind`` is ``target``, ``parameter`` (the hidden profile), or ``reward`` (the ceiling and
-    the reward at the start).
-    """
-    rows: list[tuple[str, str, float | None, float | None]] = []
-    for name, target in known.targets.items():
-        entry = target if isinstance(target, dict) else {"value": target}
-        rows.append(("target", name, entry["value"], entry.get("scale")))
-    for name in space.names:
-        if known.profile:
-            rows.append(("parameter", name, known.profile[name], None))
-    rows.append(("reward", "ceiling", known.ceiling, None))
-    rows.append(("reward", "start", known.reward_start, None))
-    frame = pd.DataFrame(rows, columns=["kind", "name", "value", "scale"])
+    rows: list[dict[str, Any]] = [
+        {"kind": "target", "name": t.outcome, "value": t.value, "scale": t.scale,
+         "tolerance": t.tolerance}
+        for t in targets.targets
+    ]  # fmt: skip
+    hidden = known.profile or {}
+    for p in space.parameters:
+        name = p.full_name
+        rows.append(
+            {"kind": "parameter", "name": name, "value": hidden.get(name), "low": p.low,
+             "high": p.high}
+        )  # fmt: skip
+    rows.append({"kind": "reward", "name": "ceiling", "value": known.ceiling})
+    rows.append({"kind": "reward", "name": "start", "value": known.reward_start})
+    columns = ["kind", "name", "value", "scale", "tolerance", "low", "high"]
+    frame = pd.DataFrame(rows, columns=columns)
     frame.insert(0, "setting", setting)
     return frame
 
@@ -260,19 +203,3 @@ def _origin(folder: StudyFolder) -> str:
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
     with replacing(path) as unfinished:
         frame.to_csv(unfinished, index=False, float_format=NUMBER_FORMAT)
-
-
-def _area(recovery: pd.DataFrame) -> float:
-    x = np.concatenate([[0.0], recovery["stage"].to_numpy(float)])
-    y = np.concatenate([[0.0], recovery["recovered_fraction"].to_numpy(float)])
-    return float(np.trapezoid(y, x) / x[-1])
-
-
-def _distance(profile: Any, hidden: Any, space: SupertypeSpace) -> float:
-    if hidden is None:
-        return float("nan")
-    return float(np.sqrt(np.mean((space.to_unit(profile) - space.to_unit(hidden)) ** 2)))
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
