@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,17 @@ from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.outcomes import return_name
+from rllib_calsheq.core.supertypes import SupertypeSpace
+from rllib_calsheq.core.targets import Target
 from rllib_calsheq.results.checkpoints import PARAMS_FILE, read_history
+from rllib_calsheq.results.families import ParameterLine, draw_family, families
 from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
+from rllib_calsheq.results.stated import stated
 
 PREFIX = "calibration/"
 COLUMNS = 4
+#: Room for the title of a whole figure, in inches.
+TITLE_WIDTH, TITLE_HEIGHT = 7.5, 0.6
 
 
 def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
@@ -35,14 +43,15 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     mpl.use("Agg")
     history = read_history(trial)
     known = _targets_of(trial)
+    space, targets = _problem_of(trial)
     target_folder = folder or trial
     target_folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, figure in (
         ("reward", _reward_figure(history, known)),
         ("supertype_rewards", _supertype_figure(history)),
-        ("outcomes", _outcome_figure(history, known)),
-        ("parameters", _parameter_figure(history, known)),
+        ("outcomes", _outcome_figure(history, known, targets)),
+        ("parameters", _parameter_figure(history, known, space)),
     ):
         if figure is None:
             continue
@@ -53,15 +62,31 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     return drawn
 
 
+def _params_of(trial: Path) -> dict[str, Any]:
+    """The configuration that the run was started with, as JSON holds it."""
+    file = trial / PARAMS_FILE
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
 def _targets_of(trial: Path) -> dict[str, Any]:
     """The content of the run's target file, as its saved parameters hold it."""
-    file = trial / PARAMS_FILE
-    if not file.is_file():
-        return {}
-    targets = json.loads(file.read_text(encoding="utf-8")).get("targets") or {}
+    targets = _params_of(trial).get("targets") or {}
     if not isinstance(targets, dict):
         return {}
     return targets if "targets" in targets else {"targets": targets}
+
+
+def _problem_of(trial: Path) -> tuple[SupertypeSpace | None, dict[str, Target]]:
+    """The bounds of the parameters, and the targets with the scales that their outcomes have.
+
+    Nothing of them where the environment is not at hand: its pictures are drawn all the same.
+    """
+    try:
+        made = stated(_params_of(trial))
+        targets = {target.outcome: target for target in made.target_set().targets}
+        return made.problem().space, targets
+    except Exception:  # Whatever an environment raises that is not what the run had.
+        return None, {}
 
 
 def _band(
@@ -135,16 +160,23 @@ def _draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> No
     axes.grid(alpha=0.3)
 
 
-def _panels(count: int, width: float = 3.0, height: float = 2.2) -> tuple[Figure, list[Axes]]:
-    rows = math.ceil(count / COLUMNS)
-    figure = Figure(figsize=(width * COLUMNS, height * rows), layout="constrained")
-    grid = list(np.ravel(figure.subplots(rows, COLUMNS, squeeze=False)))
+def _panels(
+    count: int, columns: int = COLUMNS, width: float = 3.0, height: float = 2.2
+) -> tuple[Figure, list[Axes]]:
+    rows = math.ceil(count / columns)
+    # A figure of one panel is as wide as its title all the same.
+    columns = min(columns, count)
+    size = (max(TITLE_WIDTH, width * columns), height * rows + TITLE_HEIGHT)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, grid[:count]
 
 
-def _outcome_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
+def _outcome_figure(
+    history: pd.DataFrame, known: dict[str, Any], complete: Mapping[str, Target]
+) -> Figure | None:
     targets = known.get("targets") or {}
     names = [n for n in _names(history, "outcomes") if n in targets]
     if not names:
@@ -152,28 +184,49 @@ def _outcome_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | No
     figure, panels = _panels(len(names))
     for axes, name in zip(panels, names, strict=True):
         _draw_series(axes, history, "outcomes", name)
-        target = targets[name]["value"] if isinstance(targets[name], dict) else targets[name]
-        axes.axhline(target, color=GOAL, linestyle="--", linewidth=1.2)
+        value = targets[name]["value"] if isinstance(targets[name], dict) else targets[name]
+        axes.axhline(value, color=GOAL, linestyle="--", linewidth=1.2)
+        if name in complete:
+            within = complete[name].tolerance * complete[name].scale
+            axes.axhspan(value - within, value + within, color=GOAL, alpha=0.15, linewidth=0)
         axes.set_title(name, fontsize=9)
     figure.supxlabel("stage")
-    figure.suptitle("outcomes (line, ± 1 sd over particles) and targets (dashed)", fontsize=11)
+    title = "outcomes (line, ± 1 sd over particles) and targets (dashed"
+    met = ", green where they are met)" if complete else ")"
+    figure.suptitle(title + met, fontsize=11)
     return figure
 
 
-def _parameter_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
+def _parameter_figure(
+    history: pd.DataFrame, known: dict[str, Any], space: SupertypeSpace | None
+) -> Figure | None:
     names = _names(history, "profile")
     if not names:
         return None
     hidden = known.get("profile") or {}
-    figure, panels = _panels(len(names))
-    for axes, name in zip(panels, names, strict=True):
-        _draw_series(axes, history, "profile", name)
-        if name in hidden:
-            axes.axhline(hidden[name], color=GOAL, linestyle="--", linewidth=1.2)
-        axes.set_title(name, fontsize=9)
+    bounds = {p.full_name: p for p in space.parameters} if space else {}
+
+    def line_of(name: str) -> ParameterLine:
+        mean, deviation = (_by_stage(history, f"profile/{name}/{of}") for of in ("mean", "std"))
+        assert mean is not None
+        found = ParameterLine(mean, deviation, goal=hidden.get(name))
+        own = bounds.get(name)
+        return found if own is None else replace(found, low=own.low, high=own.high)
+
+    kinds = families(names)
+    figure, panels = _panels(len(kinds), columns=3, width=4.2, height=2.6)
+    for axes, (kind, members) in zip(panels, kinds.items(), strict=True):
+        draw_family(axes, {name: line_of(name) for name in members})
+        axes.set_title(kind, fontsize=9)
     figure.supxlabel("stage")
     title = (
         "supertype parameters (line; band: ± 1 sd of the particles, exploration and not certainty)"
     )
-    figure.suptitle(title + (" and the hidden profile (dashed)" if hidden else ""), fontsize=11)
+    end = "\nand the hidden profile (dashed)" if hidden else ""
+    figure.suptitle(title + end, fontsize=11)
     return figure
+
+
+def _by_stage(history: pd.DataFrame, name: str) -> pd.Series | None:
+    column = _column(history, name)
+    return None if column is None else column.set_axis(_stages(history))
