@@ -28,7 +28,7 @@ def family(count):
     stages = pd.Index([1, 2, 3])
     return {
         f"s.rate_{k}": ParameterLine(
-            pd.Series([0.1 * k, 0.2, 0.95], stages), pd.Series([0.3] * 3, stages), 0.0, 1.0, goal
+            pd.Series([0.1 * k, 0.2, 0.95], stages), pd.Series([0.3] * 3, stages), (0.0, 1.0), goal
         )
         for k, goal in zip(range(count), np.linspace(0.2, 0.8, count), strict=True)
     }

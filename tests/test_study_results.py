@@ -15,7 +15,9 @@ from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.experiments import tables
 from rllib_calsheq.experiments.drawing import describe, looks_of
 from rllib_calsheq.experiments.figures import (
+    all_parameters_figure,
     draw_all,
+    judge_figure,
     outcomes_figure,
     rewards_figure,
 )
@@ -271,7 +273,9 @@ def written(tmp_path):
                         "setting": 2, "calibrator": calibrator, "seed": seed, "stage": stage,
                         "reward_mean": 0.1 * stage + 0.02 * seed, "supertype_1.reward": 5.0,
                         "supertype_2.reward": -stage, "supertype_1.quantity_p10": 10.0 - stage,
-                        "supertype_1.connection_1": 0.5, "recovered_fraction": 0.2 * stage,
+                        "supertype_1.connection_1": 0.5 + seed, "recovered_fraction": 0.2 * stage,
+                        "supertype_1.connection_2": 0.2, "supertype_1.tolerance": 0.9 * seed,
+                        "worst_miss": math.inf if stage == 2 and seed else 0.4 / stage + 0.2 * seed,
                         "lr_ratio": np.nan, "schedule": "decaying",
                     }
                 )  # fmt: skip
@@ -285,11 +289,13 @@ def written(tmp_path):
     for name in (tables.STAGES, tables.PARAMETERS, tables.RECOVERY, tables.FINAL):
         frame.to_csv(tmp_path / name, index=False)
     goals = [
-        (2, "target", "supertype_1.quantity_p10", 8.0, 5.0),
-        (2, "parameter", "supertype_1.connection_1", 0.9, np.nan),
-        (2, "reward", "ceiling", 0.85, np.nan),
+        (2, "target", "supertype_1.quantity_p10", 8.0, 5.0, 0.2),
+        (2, "parameter", "supertype_1.connection_1", 0.9, np.nan, np.nan, 0.0, 1.0),
+        (2, "parameter", "supertype_1.connection_2", 0.3, np.nan, np.nan, 0.0, 1.0),
+        (2, "parameter", "supertype_1.tolerance", np.nan, np.nan, np.nan, 0.0, 1.0),
+        (2, "reward", "ceiling", 0.85),
     ]
-    columns = ["setting", "kind", "name", "value", "scale"]
+    columns = ["setting", "kind", "name", "value", "scale", "tolerance", "low", "high"]
     pd.DataFrame(goals, columns=columns).to_csv(tmp_path / tables.GOALS, index=False)
     return tmp_path
 
@@ -297,7 +303,7 @@ def written(tmp_path):
 def test_every_figure_is_drawn_from_the_csv_files_alone(written, capsys):
     names = {path.stem for path in draw_all(written)}
     assert names == {
-        "figure_1", "figure_2", "figure_3", "recovery", "targets_setting_2",
+        "figure_1", "figure_2", "figure_3", "judge", "recovery", "targets_setting_2",
         "parameters_setting_2", "lr_ratios_setting_2",
     }  # fmt: skip
     for path in written.glob("*.png"):
@@ -323,7 +329,58 @@ def test_lines_are_means_over_seeds_and_goals_are_dashed(written):
         assert mean == pytest.approx(0.1 * np.arange(1, 6) + 0.01)
     (panel,) = outcomes_figure(loaded, [(2, "supertype_1.quantity_p10")]).get_axes()
     assert dashed(panel) == [8.0]
+    # Met within a fifth of a scale of 5.
+    (met,) = panel.patches
+    assert (met.get_y(), met.get_height()) == pytest.approx((7.0, 2.0))
     assert "10 % percentile" in panel.get_title()
+
+
+def test_the_judges_picture_shows_a_miss_above_the_tolerance(written):
+    figure = judge_figure(StudyTables.load(written))
+    (panel,) = figure.get_axes()
+    assert "median over 2 seeds" in figure.get_suptitle()
+    assert panel.get_title() == "setting 2: 1 target"
+    assert panel.get_yscale() == "log"
+    assert dashed(panel) == [0.2]
+    medians = [line.get_ydata() for line in panel.get_lines() if line.get_linestyle() == "-"]
+    low, high = panel.get_ylim()
+    for median in medians:
+        # An outcome never happened at stage 2 with one of the seeds; its miss is on the axis.
+        assert median[[0, 2]] == pytest.approx([0.5, 0.4 / 3 + 0.1])
+        assert low < median[1] < high
+    tops = [band.get_paths()[0].vertices[:, 1].max() for band in panel.collections]
+    assert all(0.6 < top < high for top in tops)
+    assert len(medians) == len(tops) == 2
+
+
+def test_parameters_of_one_kind_share_a_panel_for_each_calibrator(written):
+    figure = all_parameters_figure(StudyTables.load(written), 2)
+    panels = [axes for axes in figure.get_axes() if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == [
+        "CALSHEQ (ppo)\nsupertype 1: connection",
+        "bo:stages_per_trial=5\nsupertype 1: connection",
+        "supertype 1: tolerance",
+    ]
+    assert [len(dashed(axes)) for axes in panels] == [2, 2, 0]
+    # One standard deviation over seeds reaches beyond the bounds; the band does not.
+    for axes in panels:
+        for band in axes.collections:
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert heights.min() >= 0.0
+            assert heights.max() <= 1.0
+        assert axes.get_ylim() == pytest.approx((-0.03, 1.03))
+
+
+def test_tables_of_a_version_without_a_judge_are_drawn_without_its_picture(written):
+    for name, lacks in (
+        (tables.RECOVERY, ["worst_miss"]),
+        (tables.GOALS, ["tolerance", "low", "high"]),
+    ):
+        frame = pd.read_csv(written / name)
+        frame.drop(columns=lacks).to_csv(written / name, index=False)
+    names = {path.stem for path in draw_all(written)}
+    assert "judge" not in names
+    assert {"recovery", "targets_setting_2", "parameters_setting_2"} <= names
 
 
 def test_a_calibrator_has_one_look_in_all_figures_and_no_two_share_theirs():

@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 
 from rllib_calsheq.calibrators.registry import entry_or_none
 from rllib_calsheq.experiments.summary import calibrator_order
-from rllib_calsheq.results.palette import FURTHER, GOAL_AMONG_MANY
+from rllib_calsheq.results.families import UNBOUNDED, Bounds, limit_to
+from rllib_calsheq.results.palette import FURTHER, GOAL, GOAL_AMONG_MANY
 
 Style = Literal["-", ":", "-."]
 #: Lines of all others: solid first and then, when the colours are used up, dotted.
@@ -28,6 +29,10 @@ LEGEND_CHARACTER = 0.085
 #: Height of a line of the legend, in inches, and as many as a figure has room for.
 LEGEND_LINE = 0.2
 USUAL_LEGEND_LINES = 2
+#: Misses in scales: the smallest that is drawn as it is, and the least end of the axis.
+SMALLEST_MISS, LEAST_TOP = 0.01, 2.0
+#: Where on the axis infinite misses are drawn, as a part of its end.
+BELOW_TOP = 0.9
 
 
 def describe(name: str) -> str:
@@ -77,22 +82,33 @@ def draw_curves(
     column: str,
     looks: Mapping[str, Look],
     marker: str | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> None:
-    """One line for each calibrator, with the look that ``looks`` gives it."""
+    """One line for each calibrator, with the look that ``looks`` gives it.
+
+    Args:
+        axes: The axis; its limits are the bounds, where these are known.
+        part: Rows of a setting.
+        column: What is drawn.
+        looks: Calibrators and how their lines are drawn.
+        marker: Marks the values.
+        bounds: What the values can be; bands stay inside.
+    """
     if column in part:
         for label, look in reversed(list(looks.items())):
             rows = part[part["calibrator"] == label]
             if len(rows):
-                draw_curve(axes, rows, column, look=look, marker=marker)
+                draw_curve(axes, rows, column, look=look, marker=marker, bounds=bounds)
+    limit_to(axes, *bounds)
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=8)
 
 
 def draw_curve(
     axes: Axes, rows: pd.DataFrame, column: str, *, look: Look,
-    label: str | None = None, marker: str | None = None,
+    label: str | None = None, marker: str | None = None, bounds: Bounds = UNBOUNDED,
 ) -> None:  # fmt: skip
-    """Mean over seeds by stage, ±1 standard deviation shaded."""
+    """Mean over seeds by stage, ±1 standard deviation shaded inside of the bounds."""
     found = rows.groupby("stage")[column].agg(["mean", "std"])
     axes.plot(
         found.index, found["mean"], color=look.colour, linestyle=look.style, linewidth=1.3,
@@ -100,15 +116,51 @@ def draw_curve(
     )  # fmt: skip
     spread = found["std"].fillna(0.0)
     axes.fill_between(
-        found.index, found["mean"] - spread, found["mean"] + spread, color=look.colour,
-        alpha=0.2, linewidth=0,
+        found.index, (found["mean"] - spread).clip(*bounds), (found["mean"] + spread).clip(*bounds),
+        color=look.colour, alpha=0.2, linewidth=0,
     )  # fmt: skip
 
 
-def draw_goal(axes: Axes, value: float | None) -> None:
-    """A dashed line at the value to be reached, if there is one."""
+def draw_goal(axes: Axes, value: float | None, within: float | None = None) -> None:
+    """A dashed line at the value to be reached, if there is one; shaded where it counts as met.
+
+    Args:
+        axes: The axis.
+        value: The value.
+        within: How far from it is met.
+    """
     if value is not None:
         axes.axhline(value, color=GOAL_AMONG_MANY, linestyle="--", linewidth=1.1)
+        if within is not None:
+            axes.axhspan(value - within, value + within, color=GOAL, alpha=0.12, linewidth=0)
+
+
+def draw_misses(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    """Worst misses by measured stage: median over seeds, smallest to largest shaded.
+
+    The axis is logarithmic, and medians do not depend on how far a seed is off that is infinitely
+    far off: an outcome that never happened is drawn above all others.
+    """
+    finite = part["worst_miss"][np.isfinite(part["worst_miss"])]
+    top = LEAST_TOP if finite.empty else max(LEAST_TOP, 1.5 * finite.max())
+    bottom = SMALLEST_MISS if finite.empty else min(0.1, max(SMALLEST_MISS, 0.7 * finite.min()))
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, top)
+    misses = part["worst_miss"].clip(bottom, BELOW_TOP * top)
+    drawn = part.assign(worst_miss=misses).dropna(subset="worst_miss")
+    for label, look in reversed(list(looks.items())):
+        rows = drawn[drawn["calibrator"] == label]
+        found = rows.groupby("stage")["worst_miss"].agg(["median", "min", "max"])
+        axes.plot(
+            found.index, found["median"], color=look.colour, linestyle=look.style, linewidth=1.4,
+            marker="o", markersize=3,
+        )  # fmt: skip
+        axes.fill_between(
+            found.index, found["min"], found["max"], color=look.colour, alpha=0.1, linewidth=0
+        )
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    axes.tick_params(labelsize=8)
 
 
 def grid_of(rows: int, columns: int, height: float = 2.2) -> tuple[Figure, list[list[Axes]]]:
@@ -143,8 +195,9 @@ def finish(
     looks: Mapping[str, Look],
     goal: str,
     title: str | None = None,
+    lines: str = "mean over {} seeds, shaded ± 1 sd",
 ) -> None:
-    """The legend of the whole figure, and how many seeds the lines are means of."""
+    """The legend of the whole figure, and how many seeds the lines are of, in these words."""
     handles = [
         Line2D(
             [], [], color=look.colour, linestyle=look.style, linewidth=2,
@@ -158,8 +211,8 @@ def finish(
     width = max(LEGEND_WIDTH, 0.6 + LEGEND_CHARACTER * longest)
     columns = min(len(handles), max(1, int(figure.get_figwidth() / width)))
     # The figure grows with its legend, and the panels keep their height.
-    lines = -(-len(handles) // columns)
-    extra = LEGEND_LINE * max(0, lines - USUAL_LEGEND_LINES)
+    height = -(-len(handles) // columns)
+    extra = LEGEND_LINE * max(0, height - USUAL_LEGEND_LINES)
     figure.set_figheight(figure.get_figheight() + extra)
     figure.legend(
         handles=handles, loc="outside lower center", frameon=False, fontsize=9, ncols=columns
@@ -167,5 +220,5 @@ def finish(
     seeds = rows.groupby(["setting", "calibrator"])["seed"].nunique()
     least, most = int(seeds.min()), int(seeds.max())
     count = f"{most}" if least == most else f"{least} to {most}"
-    note = f"mean over {count} seeds, shaded ± 1 sd" if most > 1 else "one seed"
+    note = lines.format(count) if most > 1 else "one seed"
     figure.suptitle(f"{title}, {note}" if title else note, fontsize=10)

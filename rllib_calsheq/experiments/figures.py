@@ -6,12 +6,15 @@ and the ceiling are dashed.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
@@ -22,6 +25,7 @@ from rllib_calsheq.experiments.drawing import (
     draw_curve,
     draw_curves,
     draw_goal,
+    draw_misses,
     finish,
     grid_of,
     label_of,
@@ -29,6 +33,7 @@ from rllib_calsheq.experiments.drawing import (
 )
 from rllib_calsheq.experiments.study_tables import StudyTables
 from rllib_calsheq.experiments.summary import calibrator_order
+from rllib_calsheq.results.families import ParameterLine, draw_family, families
 from rllib_calsheq.results.palette import GOAL_AMONG_MANY, GUIDE, ORDERED, PAIR
 
 #: Panels of figure 2, as in the paper: settings 2-2-2-3 and 3-4-5-5.
@@ -54,6 +59,8 @@ FIGURE_3 = (
 #: In the paper, rewards are shown for settings 1-2-3-4 and parameters for 1-2-4-5; here for all.
 DPI = 120
 REWARD_LIMITS = (0.0, 1.02)
+#: Panels side by side, at most.
+MOST_COLUMNS = 4
 #: Characters in a line of a panel's title.
 TITLE_WIDTH = 50
 
@@ -71,6 +78,8 @@ def draw_all(folder: Path) -> list[Path]:
         figures["figure_1"] = rewards_figure(tables)
         figures["figure_2"] = outcomes_figure(tables, _panels_of_figure_2(tables))
         figures["figure_3"] = parameters_figure(tables)
+        if tables.is_judged:
+            figures["judge"] = judge_figure(tables)
         figures["recovery"] = recovery_figure(tables)
     for setting in tables.settings:
         panels = [(setting, name) for name in tables.names(setting, "target")]
@@ -116,10 +125,10 @@ def outcomes_figure(tables: StudyTables, panels: Sequence[tuple[int, str]]) -> F
     figure, axes_list = panels_of(len(panels))
     for axes, (setting, name) in zip(axes_list, panels, strict=True):
         draw_curves(axes, tables.stages[tables.stages["setting"] == setting], name, tables.looks)
-        draw_goal(axes, tables.goal(setting, "target", name))
+        draw_goal(axes, tables.goal(setting, "target", name), tables.within(setting, name))
         axes.set_title(f"setting {setting}: {describe(name)}", fontsize=9)
     shown = tables.stages[tables.stages["setting"].isin([s for s, _ in panels])]
-    finish(figure, shown, tables.looks, "target")
+    finish(figure, shown, tables.looks, "target (green: met)")
     return figure
 
 
@@ -130,9 +139,9 @@ def parameters_figure(tables: StudyTables) -> Figure:
     for j, setting in enumerate(tables.settings):
         part = tables.parameters[tables.parameters["setting"] == setting]
         for i, name in enumerate(rows):
-            draw_curves(grid[i][j], part, name, tables.looks)
+            bounds = tables.bounds(setting, name)
+            draw_curves(grid[i][j], part, name, tables.looks, bounds=bounds)
             draw_goal(grid[i][j], tables.goal(setting, "parameter", name))
-            grid[i][j].set_ylim(-0.03, 1.03)
             if i == 0:
                 grid[i][j].set_title(f"setting {setting}", fontsize=11)
             if j == 0:
@@ -142,17 +151,67 @@ def parameters_figure(tables: StudyTables) -> Figure:
 
 
 def all_parameters_figure(tables: StudyTables, setting: int) -> Figure:
-    """All parameters of a setting."""
+    """All parameters of a setting.
+
+    Parameters of one kind share a panel for each calibrator, coloured by their number; of a kind
+    with one parameter there is one panel with all calibrators.
+    """
     part = tables.parameters[tables.parameters["setting"] == setting]
-    names = [str(c) for c in part if str(c).startswith("supertype_")]
-    figure, axes_list = panels_of(len(names), columns=6, width=2.6, height=1.9)
-    for axes, name in zip(axes_list, names, strict=True):
-        draw_curves(axes, part, name, tables.looks)
+    labels = [label for label in tables.looks if (part["calibrator"] == label).any()]
+    # Goals of an earlier version hold parameters only where the hidden profile is known.
+    known = tables.names(setting, "parameter") or [str(c) for c in part if "." in str(c)]
+    kinds = families(known)
+    alone = [name for names in kinds.values() if len(names) == 1 for name in names]
+    rows = [(kind, names) for kind, names in kinds.items() if len(names) > 1]
+    columns = max(3, min(len(labels), MOST_COLUMNS))
+    depth = math.ceil(len(labels) / columns)
+    count = columns * depth * len(rows) + len(alone)
+    figure, panels = panels_of(count, columns=columns, width=3.2, height=2.2)
+    for k, (kind, names) in enumerate(rows):
+        first = columns * depth * k
+        for axes, label in zip_longest(panels[first : first + columns * depth], labels):
+            axes.set_visible(label is not None)
+            if label is None:
+                continue
+            mine = part[part["calibrator"] == label]
+            lines = {name: _line_of(tables, setting, mine, name) for name in names}
+            draw_family(axes, lines, legend=label == labels[-1])
+            axes.set_title(f"{label_of(label)}\n{describe(kind)}", fontsize=8)
+    for axes, name in zip(panels[count - len(alone) :], alone, strict=True):
+        draw_curves(axes, part, name, tables.looks, bounds=tables.bounds(setting, name))
         draw_goal(axes, tables.goal(setting, "parameter", name))
         axes.set_title(describe(name), fontsize=8)
-        if not name.endswith("variance"):
-            axes.set_ylim(-0.03, 1.03)
     finish(figure, part, tables.looks, "hidden profile", title=f"setting {setting}")
+    return figure
+
+
+def _line_of(tables: StudyTables, setting: int, rows: pd.DataFrame, name: str) -> ParameterLine:
+    """A calibrator's parameter: mean and standard deviation over seeds."""
+    found = rows.groupby("stage")[name].agg(["mean", "std"])
+    return ParameterLine(
+        mean=found["mean"],
+        deviation=found["std"].fillna(0.0),
+        bounds=tables.bounds(setting, name),
+        goal=tables.goal(setting, "parameter", name),
+    )
+
+
+def judge_figure(tables: StudyTables) -> Figure:
+    """The worst miss of the calibrated profile by measured stage, one panel a setting."""
+    figure, panels = panels_of(len(tables.settings), columns=3, width=4.0, height=2.9)
+    for axes, setting in zip(panels, tables.settings, strict=True):
+        part = tables.recovery[tables.recovery["setting"] == setting]
+        draw_misses(axes, part, tables.looks)
+        for tolerance in tables.tolerances(setting):
+            draw_goal(axes, tolerance)
+        count = len(tables.names(setting, "target"))
+        title = f"setting {setting}: {count} target{'s' if count > 1 else ''}"
+        axes.set_title(title, fontsize=11)
+        axes.set_ylabel("worst miss (scales)", fontsize=9)
+    finish(
+        figure, tables.recovery, tables.looks, "tolerance: below it, every target is met",
+        lines="median over {} seeds, shaded from the smallest to the largest",
+    )  # fmt: skip
     return figure
 
 

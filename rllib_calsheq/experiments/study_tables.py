@@ -10,6 +10,7 @@ import pandas as pd
 
 from rllib_calsheq.experiments.drawing import Look, looks_of
 from rllib_calsheq.experiments.tables import FINAL, GOALS, PARAMETERS, RECOVERY, STAGES
+from rllib_calsheq.results.families import UNBOUNDED, Bounds
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,39 @@ class StudyTables:
         """A look for each calibrator of the study."""
         return looks_of(self.stages["calibrator"])
 
-    def goal(self, setting: int, kind: str, name: str) -> float | None:
-        """The value of a goal; None where there is none."""
+    def goal(self, setting: int, kind: str, name: str, column: str = "value") -> float | None:
+        """The value of a goal, or another column of `goals.csv`; None where there is none."""
         goals = self.goals
         found = goals[(goals["setting"] == setting) & (goals["kind"] == kind)]
-        values = found.loc[found["name"] == name, "value"].dropna()
+        # Tables of an earlier version lack some of the columns.
+        values = found.loc[found["name"] == name].reindex(columns=[column])[column].dropna()
         return float(values.iloc[0]) if len(values) else None
+
+    def within(self, setting: int, target: str) -> float | None:
+        """How far from a target it is met, in the outcome's unit; None where that is not known."""
+        scale, tolerance = (
+            self.goal(setting, "target", target, name) for name in ("scale", "tolerance")
+        )
+        return None if scale is None or tolerance is None else scale * tolerance
+
+    def bounds(self, setting: int, parameter: str) -> Bounds:
+        """Bounds of a parameter; infinite where they are not known."""
+        found = [self.goal(setting, "parameter", parameter, end) for end in ("low", "high")]
+        low, high = (
+            end if value is None else value for end, value in zip(UNBOUNDED, found, strict=True)
+        )
+        return low, high
+
+    def tolerances(self, setting: int) -> list[float]:
+        """The different tolerances of a setting's targets, in scales."""
+        targets = self.names(setting, "target")
+        found = {self.goal(setting, "target", name, "tolerance") for name in targets}
+        return sorted(tolerance for tolerance in found if tolerance is not None)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the judge saw any of the measured stages."""
+        return "worst_miss" in self.recovery and bool(self.recovery["worst_miss"].notna().any())
 
     def names(self, setting: int, kind: str) -> list[str]:
         """Names of a setting's goals of a kind."""

@@ -24,6 +24,11 @@ MOST_NAMED = 10
 MARGIN = 0.03
 
 
+#: The least and the largest value that something can have.
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-np.inf, np.inf)
+
+
 @dataclass(frozen=True)
 class ParameterLine:
     """A parameter over the stages.
@@ -31,15 +36,13 @@ class ParameterLine:
     Attributes:
         mean: Its values by stage.
         deviation: Half the width of the band around them; None for no band.
-        low: Lower bound, which the band does not cross; −inf if it is not known.
-        high: Upper bound.
+        bounds: What its values can be; the band stays inside.
         goal: Its value in the hidden profile, if that is known.
     """
 
     mean: pd.Series
     deviation: pd.Series | None = None
-    low: float = -np.inf
-    high: float = np.inf
+    bounds: Bounds = UNBOUNDED
     goal: float | None = None
 
 
@@ -61,6 +64,12 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
     return {kind: [name for _, name in sorted(members)] for kind, members in found.items()}
 
 
+def limit_to(axes: Axes, low: float, high: float) -> None:
+    """Limits an axis to bounds, with a margin; leaves it as it is where one is infinite."""
+    if np.isfinite([low, high]).all():
+        axes.set_ylim(low - MARGIN * (high - low), high + MARGIN * (high - low))
+
+
 def draw_family(axes: Axes, lines: Mapping[str, ParameterLine], legend: bool = True) -> None:
     """Draws parameters of one kind, their bands, and their goals dashed in the same colour.
 
@@ -79,16 +88,14 @@ def draw_family(axes: Axes, lines: Mapping[str, ParameterLine], legend: bool = T
         if line.deviation is not None:
             axes.fill_between(
                 stages,
-                (line.mean - line.deviation).clip(line.low, line.high),
-                (line.mean + line.deviation).clip(line.low, line.high),
+                (line.mean - line.deviation).clip(*line.bounds),
+                (line.mean + line.deviation).clip(*line.bounds),
                 color=colour, alpha=FAMILY_BAND_ALPHA if many else BAND_ALPHA, linewidth=0,
             )  # fmt: skip
         if line.goal is not None:
             axes.axhline(line.goal, color=colour if many else GOAL, linestyle="--", linewidth=1.0)
-    low = min(line.low for line in lines.values())
-    high = max(line.high for line in lines.values())
-    if np.isfinite([low, high]).all():
-        axes.set_ylim(low - MARGIN * (high - low), high + MARGIN * (high - low))
+    low, high = zip(*(line.bounds for line in lines.values()), strict=True)
+    limit_to(axes, min(low), max(high))
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=8)
     if many and legend:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.core.targets import Target
 from rllib_calsheq.results.checkpoints import PARAMS_FILE, read_history
-from rllib_calsheq.results.families import ParameterLine, draw_family, families
+from rllib_calsheq.results.families import UNBOUNDED, ParameterLine, draw_family, families
 from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
 from rllib_calsheq.results.stated import stated
 
@@ -204,14 +203,12 @@ def _parameter_figure(
     if not names:
         return None
     hidden = known.get("profile") or {}
-    bounds = {p.full_name: p for p in space.parameters} if space else {}
+    bounds = {p.full_name: (p.low, p.high) for p in space.parameters} if space else {}
 
     def line_of(name: str) -> ParameterLine:
         mean, deviation = (_by_stage(history, f"profile/{name}/{of}") for of in ("mean", "std"))
         assert mean is not None
-        found = ParameterLine(mean, deviation, goal=hidden.get(name))
-        own = bounds.get(name)
-        return found if own is None else replace(found, low=own.low, high=own.high)
+        return ParameterLine(mean, deviation, bounds.get(name, UNBOUNDED), hidden.get(name))
 
     kinds = families(names)
     figure, panels = _panels(len(kinds), columns=3, width=4.2, height=2.6)
