@@ -1,7 +1,7 @@
-"""The paper's figures, drawn from a study's CSV files alone.
+"""The judge's picture and the paper's figures, drawn from a study's CSV files alone.
 
-Lines are means over seeds, shaded ±1 standard deviation over seeds; targets, the hidden profile
-and the ceiling are dashed.
+Lines are means over seeds, shaded ±1 standard deviation over seeds (the judge's are medians, from
+the smallest to the largest); targets, the hidden profile and the ceiling are dashed.
 """
 
 from __future__ import annotations
