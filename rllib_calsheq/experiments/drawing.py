@@ -138,8 +138,8 @@ def draw_goal(axes: Axes, value: float | None, within: float | None = None) -> N
 def draw_misses(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     """Worst misses by measured stage: median over seeds, smallest to largest shaded.
 
-    The axis is logarithmic, and medians do not depend on how far a seed is off that is infinitely
-    far off: an outcome that never happened is drawn above all others.
+    The axis is logarithmic. An infinite miss (an outcome that never happened) is drawn above all
+    finite ones; where that is on the axis has no effect on the median of the other seeds.
     """
     finite = part["worst_miss"][np.isfinite(part["worst_miss"])]
     top = LEAST_TOP if finite.empty else max(LEAST_TOP, 1.5 * finite.max())
