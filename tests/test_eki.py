@@ -63,25 +63,6 @@ def test_of_two_parameters_that_only_their_sum_is_told_of_both_move_alike():
     np.testing.assert_allclose(calibrator.estimate(), [0.7, 0.7], atol=0.05)
 
 
-def test_a_drift_of_all_levels_leaves_the_slopes_as_they_are():
-    """Outcomes are linear in the logits, and rise by a scale in each stage.
-
-    A third of the particles is missing, so that the others do not balance.
-    """
-    slopes = np.array([[0.5, -0.2], [0.1, 0.3], [0.0, 0.4]])
-    calibrator = make(parameter_targets(np.zeros(2), scale=1.0), start=(0.5,) * 3, ridge=1e-6)
-    present = np.arange(PARTICLES * 2 // 3)
-    play(calibrator, 10, lambda profiles, stage: logit(profiles) @ slopes + stage, present=present)
-    np.testing.assert_allclose(calibrator._slopes.coefficients, slopes, atol=1e-6)
-
-
-def test_the_noise_is_that_of_the_residuals_however_far_the_targets_are():
-    calibrator = make(parameter_targets(np.full(4, 5.0), scale=1.0))
-    play(calibrator, 30, lambda profiles, stage: 0.1 * logit(profiles), noise=0.4)
-    found = calibrator._squares / calibrator._squares_weight
-    np.testing.assert_allclose(found, 0.4**2, rtol=0.2)
-
-
 def test_it_follows_outcomes_that_drift():
     calibrator = make()
     play(calibrator, 100, lambda profiles, stage: profiles + 0.001 * stage, noise=SCALE / 4)

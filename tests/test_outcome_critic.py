@@ -160,6 +160,24 @@ class TestOutcomeCritic:
         assert gain(np.array(1.0)) < -0.4
         np.testing.assert_allclose(softened_fit(after, np.array(1.0)), 1 / (1 + after))
 
+    def test_the_mean_of_recent_episodes_is_what_it_expects_there(self):
+        """Sixth-order outcomes, which the wide episodes' second-order fit gets wrong."""
+        critic = OutcomeCritic(parameter_targets(np.zeros(2)), dim=2, memory=1e6, ridge=1e-6)
+        profiles = np.random.default_rng(0).random((500, 2))
+        critic.update(profiles, profiles**6)
+        narrow = 0.8 + 0.01 * np.random.default_rng(1).standard_normal((512, 2))
+        critic.update(narrow, narrow**6)
+        expected, _ = critic._expected(critic._features(narrow.mean(axis=0)[None]))
+        np.testing.assert_allclose(expected[0], (narrow**6).mean(axis=0), atol=2e-3)
+
+    def test_the_reward_of_means_is_one_on_target_however_much_episodes_scatter(self):
+        """f = Λ ± 0.5, target 0.5: E[r] = 1 / 1.5 at Λ = 0.5, but r(E[f]) = 1."""
+        critic = OutcomeCritic(parameter_targets(np.array([0.5])), dim=1, memory=1e6, ridge=1e-3)
+        rng = np.random.default_rng(0)
+        profiles = rng.random((4000, 1))
+        critic.update(profiles, profiles + rng.choice([-0.5, 0.5], profiles.shape))
+        assert critic.mean_reward(np.array([[0.5]]), np.ones(1)) == pytest.approx([1.0], abs=0.05)
+
     def test_forgets(self):
         targets = parameter_targets(np.array([0.0]))
         critic = OutcomeCritic(targets, dim=1, memory=2.0, ridge=1e-3)

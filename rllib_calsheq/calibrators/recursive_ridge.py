@@ -69,14 +69,6 @@ class RecursiveRidge:
         """Expected labels (M, L) of features (M, p), in the features' precision."""
         return np.asarray(features @ self.coefficients.astype(features.dtype, copy=False))
 
-    def covariance(self) -> FloatArray:
-        """Covariance (p, p) of the coefficients of the label that was known least often.
-
-        In units of the variance of its noise.
-        """
-        least = min(self.grams, key=np.trace)
-        return solve_ridge(least, self._ridge, np.eye(len(least)))
-
     def state_dict(self) -> dict[str, npt.NDArray]:
         """All that was learned, as arrays."""
         return {name: getattr(self, name).copy() for name in ("grams", "gram_of", "moments")}

@@ -1,10 +1,10 @@
 """The RL calibrator: a stochastic policy of increments, trained by PPO (section 3).
 
-State: the profile Λ of one particle and, with a critic of outcomes, the classical step from it.
-Action: an increment δΛ, in addition to a fraction of that step. Reward: r_cal of the episode
-that follows, objective (5), one step and no discount. Everything of PPO - clipped surrogate,
-KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner; only a step that
-goes too far is shortened here.
+State: the profile Λ of one particle and, with a critic of outcomes, what a classical optimiser
+would do from there. Action: an increment δΛ, in addition to that step. Reward: r_cal of the
+episode that follows, objective (5), one step and no discount. Everything of PPO - clipped
+surrogate, KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner; only a
+step that goes too far is shortened here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
+from rllib_calsheq.calibrators.ensemble_model import (
+    MARGIN,
+    from_logits,
+    mirrored_draws,
+    to_logits,
+)
+from rllib_calsheq.calibrators.ppo.classical_optimizer import ClassicalOptimizer
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.ppo.dual_weights import DualWeights
-from rllib_calsheq.calibrators.ppo.kalman_step import kalman_step
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.streams import Stream, stream_seed
@@ -51,6 +57,12 @@ LOGGED = {
     "vf_loss": "value_loss",
     "total_loss": "loss",
 }
+#: Change of a logit for a change of the profile by 1, in the middle of the cube: an action has one
+#: size there, whichever of the two it moves.
+LOGITS_PER_UNIT = 4.0
+#: What the policy adds to a classical action is held to about so many standard deviations of its
+#: noise, however steep the reward.
+LARGEST_ADDITION = 0.25
 #: Times that a step which went too far is halved, at most.
 MAX_HALVINGS = 20
 
@@ -76,10 +88,13 @@ class PPOCalibrator(Calibrator):
     ) -> None:
         super().__init__(start, num_particles, targets, seed)
         self.config = config or PPOCalibratorConfig()
-        self._start = self.profiles[0].copy()
-        spread = self.config.initial_spread
-        low, high = np.clip([self.profiles - spread, self.profiles + spread], 0.0, 1.0)
-        self.profiles = self.rng(stream=Stream.START).uniform(low, high)
+        self._classical: ClassicalOptimizer | None = None
+        if self.config.classical:
+            self._classical = ClassicalOptimizer(self.profiles[0], targets, self.config)
+        if self.config.initial_spread:
+            drawn = mirrored_draws(self.rng(stream=Stream.START), num_particles, self.dim)
+            spread = self.config.initial_spread * drawn
+            self.profiles = from_logits(to_logits(self.profiles, MARGIN) + spread)
         self._learner = self._build_learner()
         self._dual = DualWeights(targets, self.config.dual_rate)
         self._critic: OutcomeCritic | None = None
@@ -105,24 +120,29 @@ class PPOCalibrator(Calibrator):
         """Samples δΛ ~ π^Λ(·|Λ) for every particle and applies it."""
         steps = self._classical_actions() if self._steps is None else self._steps
         self._steps = None
-        self._pending = self._sample(self.profiles, steps, self.rng(stream=Stream.PROPOSAL))
+        noise = self._noise(self.profiles.shape, self.rng(stream=Stream.PROPOSAL))
+        self._pending = self._sample(self.profiles, steps, noise)
         return self._apply(self.profiles, steps + self._pending[Columns.ACTIONS])
 
     def _classical_actions(self) -> npt.NDArray[np.float32]:
-        """What an untrained policy does in the mean: a fraction of the Kalman step, (B, d)."""
-        cfg = self.config
-        if not cfg.classical or self._critic is None or not self._critic.has_episodes:
+        """What an untrained policy does in the mean: the classical optimiser's steps, (B, d)."""
+        if self._classical is None:
             return np.zeros(self.profiles.shape, np.float32)
-        step = kalman_step(
-            self.profiles,
-            self._critic.local_model(self.profiles),
-            self._start,
-            len(self.targets) * self._dual.weights / cfg.kalman_tolerance**2,
-            cfg.prior_std**-2,
-        )
-        # All head for one goal, the mean of what each would do, so that they do not stay apart.
-        step = (self.profiles + step).mean(axis=0) - self.profiles
-        return np.clip(cfg.kalman_gain / cfg.max_increment * step, -1, 1).astype(np.float32)
+        unit = LOGITS_PER_UNIT * self.config.max_increment
+        std = self._action_std
+        return (self._classical.steps(self.profiles, unit * std) / unit).astype(np.float32)
+
+    def _noise(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Standard normal noise (B, d) of the particles' actions.
+
+        Beside a classical optimiser in mirrored pairs, as its first profiles are, so that the
+        noise does not move the particles' centre.
+        """
+        noise = rng.standard_normal(shape)
+        if self._classical is not None:
+            pairs = len(noise) // 2
+            noise[pairs : 2 * pairs] = -noise[:pairs]
+        return noise.astype(np.float32)
 
     def _learn(
         self, particles: npt.NDArray[np.intp], rewards: FloatArray, outcomes: FloatArray
@@ -130,6 +150,8 @@ class PPOCalibrator(Calibrator):
         """One PPO update, from the real transitions or from imagined ones."""
         if self._critic is not None:
             numbers = self._critic.update(self.profiles[particles], outcomes)
+            if self._classical is not None:
+                numbers |= self._classical.observe(self.profiles, particles, outcomes)
             self._dual.update(outcomes, self.stage)
             return numbers | self._update(self._imagine())
         valid = np.isfinite(rewards)
@@ -156,19 +178,36 @@ class PPOCalibrator(Calibrator):
         profiles = np.repeat(self.profiles[chosen], A, axis=0)
         self._steps = self._classical_actions()
         steps = np.repeat(self._steps[chosen], A, axis=0)
-        batch = self._sample(profiles, steps, rng)
+        noise = rng.standard_normal(profiles.shape).astype(np.float32)
+        batch = self._sample(profiles, steps, noise)
         moved = self._apply(profiles, steps + batch[Columns.ACTIONS])
         if cfg.fit == "means":
             reward = self._critic.mean_reward(moved, self._dual.weights)
         else:
             reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
         reward -= cfg.spread_cost * np.square(moved - self.profiles.mean(axis=0)).sum(axis=1)
-        reward -= cfg.increment_cost * np.square(batch[Columns.ACTIONS]).sum(axis=1)
         reward = reward.reshape(S, A)
+        cost = self._increment_cost(reward)
+        reward -= cost * np.square(batch[Columns.ACTIONS]).sum(axis=1).reshape(S, A)
         baseline = reward.mean(axis=1, keepdims=True)
         batch[Postprocessing.ADVANTAGES] = _standardise((reward - baseline).ravel())
         batch[Postprocessing.VALUE_TARGETS] = np.repeat(baseline, A).astype(np.float32)
         return batch
+
+    def _increment_cost(self, reward: FloatArray) -> float:
+        """Reward charged for the square of what the policy adds to an action.
+
+        Where the imagined rewards (S, A) rise steeply, the constant cost is nothing, and the policy
+        would add the same again after it has put right what it saw: past the target, and back. So
+        the cost is at least that at which, of a linear reward, the best addition is
+        `LARGEST_ADDITION` standard deviations of the noise, as a mean over parameters.
+        """
+        if self._classical is None:
+            return self.config.increment_cost
+        std = self._action_std
+        gain = float((reward - reward.mean(axis=1, keepdims=True)).std())
+        bounded = gain / (2.0 * LARGEST_ADDITION * std**2 * np.sqrt(self.dim))
+        return max(self.config.increment_cost, bounded)
 
     # --- policy and learner -----------------------------------------------------------
 
@@ -223,21 +262,28 @@ class PPOCalibrator(Calibrator):
         return learner
 
     @property
+    def _action_std(self) -> float:
+        """Standard deviation of what the policy adds to an action, as a mean over parameters."""
+        return float(free_log_std(self._module).detach().exp().mean())
+
+    @property
     def _module(self) -> Any:
         return self._learner.module[DEFAULT_MODULE_ID]
 
     def _sample(
-        self, profiles: FloatArray, steps: npt.NDArray[np.float32], rng: np.random.Generator
+        self,
+        profiles: FloatArray,
+        steps: npt.NDArray[np.float32],
+        noise: npt.NDArray[np.float32],
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Actions from profiles and classical steps (M, d), as columns of RLlib's batch."""
+        """Actions from profiles, classical steps and noise (M, d), as columns of RLlib's batch."""
         observations = (2.0 * profiles - 1.0).astype(np.float32)
-        if self.config.classical:
-            observations = np.concatenate([observations, steps], axis=1)
-        noise = torch.from_numpy(rng.standard_normal(profiles.shape).astype(np.float32))
+        if self._classical is not None:
+            observations = np.concatenate([observations, np.clip(steps, -1.0, 1.0)], axis=1)
         with torch.no_grad():
             inputs = self._policy(observations)
             mean, log_std = inputs.chunk(2, dim=-1)
-            actions = mean + log_std.exp() * noise
+            actions = mean + log_std.exp() * torch.from_numpy(noise)
             distribution = self._module.get_exploration_action_dist_cls().from_logits(inputs)
             logp = distribution.logp(actions)
         return {
@@ -254,9 +300,21 @@ class PPOCalibrator(Calibrator):
         return outputs[Columns.ACTION_DIST_INPUTS]
 
     def _apply(self, profiles: FloatArray, actions: npt.NDArray[np.float32]) -> FloatArray:
-        """Λ + δΛ, with the increment bounded and the result projected to the box."""
-        increments = self.config.max_increment * np.clip(actions.astype(np.float64), -1.0, 1.0)
-        return np.clip(profiles + increments, 0.0, 1.0)
+        """Λ + δΛ, with the increment bounded and the result projected to the box.
+
+        Beside a classical optimiser, whose coordinates are logits, an action moves these: so
+        particles are spread less, and more surely, where a parameter nears its bound.
+        """
+        largest = self.config.max_increment
+        increments = largest * actions.astype(np.float64)
+        if self._classical is not None:
+            moved = from_logits(to_logits(profiles) + LOGITS_PER_UNIT * increments)
+            increments = moved - profiles
+        return np.clip(profiles + np.clip(increments, -largest, largest), 0.0, 1.0)
+
+    def estimate(self) -> FloatArray | None:
+        """Beside a classical optimiser, the mean of the particles' last centres, shape (d,)."""
+        return None if self._classical is None else self._classical.estimate(self.stage)
 
     def _values(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Value baseline V(Λ), shape (M,)."""
@@ -334,10 +392,12 @@ class PPOCalibrator(Calibrator):
         learner.pop("metrics_logger", None)
         return super().state_dict() | {
             "pending": {name: column.copy() for name, column in self._pending.items()},
+            "steps": None if self._steps is None else self._steps.copy(),
             # A copy: RLlib's arrays share memory with the live weights and moments.
             "learner": copy.deepcopy(learner),
             "critic": None if self._critic is None else self._critic.state_dict(),
             "dual": self._dual.state_dict(),
+            "classical": None if self._classical is None else self._classical.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -346,19 +406,22 @@ class PPOCalibrator(Calibrator):
         Raises:
             ValueError: If it was saved with another kind of critic, or other sizes.
         """
-        if (state["critic"] is None) != (self._critic is None):
-            saved = "none" if state["critic"] is None else "outcomes"
-            raise ValueError(
-                f"the saved calibrator has critic={saved}, this one "
-                f"critic={self.config.critic}: use the same setting"
-            )
+        for name, mine in (("critic", self._critic), ("classical", self._classical)):
+            if (state.get(name) is None) != (mine is None):
+                raise ValueError(
+                    f"the saved calibrator was made with another `critic`, or with another "
+                    f"`kalman_gain`, than this one's {self.config.critic!r} and "
+                    f"{self.config.kalman_gain:g} (its {name} differs): use the same fields"
+                )
         super().load_state_dict(state)
         self._pending = {name: np.array(column) for name, column in state["pending"].items()}
-        self._steps = None
+        self._steps = None if state["steps"] is None else np.array(state["steps"])
         self._learner.set_state(copy.deepcopy(state["learner"]))
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
             self._dual.load_state_dict(state["dual"])
+        if self._classical is not None:
+            self._classical.load_state_dict(state["classical"])
 
 
 def _standardise(values: npt.NDArray) -> npt.NDArray[np.float32]:

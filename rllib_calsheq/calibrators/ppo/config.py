@@ -47,8 +47,9 @@ class PPOCalibratorConfig:
         max_increment: Largest increment of a parameter in one stage, as a fraction of its
             range. An action of ±1 is an increment of this size.
         initial_std: Standard deviation of the policy's actions at the start.
-        initial_spread: Half of the widest distance (unit cube) of particles in a parameter at the
-            start: they are drawn uniformly around Λ_0. 0 for all at Λ_0, as algorithm 1 has it.
+        initial_spread: Standard deviation of the particles around Λ_0 at the start, in logits of
+            the unit cube (1.8 is about uniform around its middle). 0 for all at Λ_0, as
+            algorithm 1 has it.
         min_std: Smallest standard deviation of an action; keeps the particles exploring,
             since the equilibrium moves while the agents learn. 0 for no limit; None for
             `LEAST_STD` of the critic (or for initial_std, if that is smaller).
@@ -69,7 +70,8 @@ class PPOCalibratorConfig:
             ``outcomes``: an `OutcomeCritic`, fitted to the real episodes, predicts the
             outcomes of many imagined increments, and the known reward is applied to them.
 
-            The fields below concern ``outcomes`` only.
+            The fields below concern ``outcomes`` only, and from ``prior_std`` to
+            ``slope_ridge`` the classical optimiser.
         critic_memory: Stages after which the weight of a stage in the critic has fallen to
             1/e; None for ``MIN_MEMORY_STAGES``, or more when there are few particles.
         critic_ridge: Ridge penalty of the critic, in episodes.
@@ -91,14 +93,21 @@ class PPOCalibratorConfig:
             mean of every outcome is on its target, or the mean reward of single ``episodes``, the
             paper's objective (5), which a profile with quieter episodes may win without meeting
             the targets.
-        kalman_gain: Part of the classical optimiser's step (`kalman_step`) that an untrained policy
-            takes in a stage; the policy sees it and learns what to add. 0 for none.
-        kalman_tolerance: Scales within which the classical step would have every target.
-        prior_std: Distance from Λ_0 (unit cube) at which the classical step would keep what the
-            targets leave open: the standard deviation of a Gaussian prior of each parameter.
+        kalman_gain: Part of the classical optimiser's step (`ClassicalOptimizer`) that an untrained
+            policy takes in a stage; the policy sees it and learns what to add. 0 for none.
+        prior_std: Standard deviation, in logits, of the classical step's prior around Λ_0: how far
+            a parameter may go for a target's sake. What no target speaks of stays at Λ_0.
+        min_spread: Standard deviation of the particles around their centre, in logits, that the
+            classical optimiser keeps.
+        shrink_stages: Stages in which that falls from ``initial_spread`` by 1/e, until
+            ``min_spread``; a third of them once all targets are near.
+        max_step: Largest classical step in one coordinate and stage, in spreads.
+        slope_memory: Stages after which a stage's weight in the slopes has fallen to 1/e.
+        level_memory: The same for the outcomes at the particles' centre.
+        slope_ridge: Ridge penalty on the slopes, in episodes at one logit from the centre.
         dual_rate: Rise in a stage, for each scale of a pooled miss, of the logarithm of the factor
-            on a target's weight in the classical step and in the reward of ``means``: an inverse
-            loss would give one target up for a little of many (`DualWeights`). 0 for none.
+            on a target's weight in the reward of ``means``: an inverse loss would give one target
+            up for a little of many (`DualWeights`). 0 for none.
         increment_cost: Reward charged for the square of what the policy adds to an action. Without
             it, parameters that no target depends on drift at full speed with the critic's
             errors, and the profile does not come to rest.
@@ -110,7 +119,7 @@ class PPOCalibratorConfig:
 
     max_increment: Fraction = 0.1
     initial_std: Positive = 0.4
-    initial_spread: Annotated[float, Field(ge=0, le=1)] = 0.5
+    initial_spread: NonNegative = 1.5
     min_std: NonNegative | None = None
     learning_rate: Positive = 3e-3
     num_epochs: Count = 5
@@ -132,11 +141,16 @@ class PPOCalibratorConfig:
     imagined_noise: Count = 16
     std_stages: NonNegative = 40.0
     fit: Literal["means", "episodes"] = "means"
-    kalman_gain: Annotated[float, Field(ge=0, le=1)] = 0.2
-    kalman_tolerance: Positive = 0.05
-    prior_std: Positive = 0.3
+    kalman_gain: Annotated[float, Field(ge=0, le=1)] = 1.0
+    prior_std: Positive = 1.5
+    min_spread: Positive = 0.15
+    shrink_stages: Positive = 20.0
+    max_step: Positive = 0.7
+    slope_memory: Positive = 3.0
+    level_memory: Positive = 2.0
+    slope_ridge: Positive = 2.0
     dual_rate: NonNegative = 0.05
-    increment_cost: NonNegative = 0.02
+    increment_cost: NonNegative = 0.3
     spread_cost: NonNegative = 0.01
 
     def __post_init__(self) -> None:

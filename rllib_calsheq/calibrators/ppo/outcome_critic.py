@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.calibrators.ppo.kalman_step import LocalModel
 from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge, solve_ridge
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
@@ -198,31 +197,12 @@ class OutcomeCritic:
         fit *= np.clip(happens, 0.0, 1.0) / num_noise
         return np.asarray(fit @ self._targets.weights)
 
-    @property
-    def has_episodes(self) -> bool:
-        """Whether it has seen any."""
-        return len(self._recent_misses) > 0
-
     def mean_reward(self, profiles: FloatArray, weights: FloatArray) -> FloatArray:
         """The known reward (M,) of the expected outcomes of profiles (M, d), for weights (K,)."""
         features = self._features(profiles.astype(np.float32))
         misses, happens = self._expected(features)
         fit = softened_fit(self._targets.losses(misses), np.float32(self._softness))
         return np.asarray((fit * np.clip(happens, 0.0, 1.0)) @ weights)
-
-    def local_model(self, profiles: FloatArray) -> LocalModel:
-        """Expected misses of profiles (M, d), their derivatives and how uncertain they are."""
-        K = len(self._targets)
-        features, slopes = self._features(profiles), self._feature_slopes(profiles)
-        spread = self._outcomes.covariance() @ slopes
-        residuals = self._plain_residuals()
-        return LocalModel(
-            misses=self._expected(features)[0],
-            jacobian=self._outcomes.coefficients[:, :K].T @ slopes,
-            variance_slope=(features[:, None] @ spread)[:, 0],
-            variance_curvature=np.swapaxes(slopes, 1, 2) @ spread,
-            noise=np.sqrt(np.nan_to_num(pool(np.square(residuals - pool(residuals))))),
-        )
 
     def _expected(self, features: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
         """Predicted misses, less what the recent ones were off by, and how likely they are.
@@ -241,18 +221,6 @@ class OutcomeCritic:
         """Residuals (R, K) of the recent episodes in scales, NaN where one did not happen."""
         predicted, _ = self._split(self._outcomes.predict(self._recent_features))
         return self._recent_misses - predicted
-
-    def _feature_slopes(self, profiles: FloatArray) -> FloatArray:
-        """Derivatives (M, p, d) of the features by the parameters."""
-        centred = 2.0 * profiles - 1.0
-        parameters = np.arange(self._dim)
-        slopes = np.zeros((len(centred), self._size, self._dim))
-        slopes[:, 1 + parameters, parameters] = 2.0
-        first, second = np.triu_indices(self._dim) if self._products else (parameters, parameters)
-        rows = 1 + self._dim + np.arange(len(first))
-        slopes[:, rows, first] += 2.0 * SECOND_ORDER_WEIGHT * centred[:, second]
-        slopes[:, rows, second] += 2.0 * SECOND_ORDER_WEIGHT * centred[:, first]
-        return slopes
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned, as arrays."""
