@@ -67,6 +67,25 @@ class OwnRate(Plain):
         super().__init__(start, num_particles, targets, seed)
 
 
+@configuration
+class DrawnConfig:
+    """It says that its calibrator pulls to a prior."""
+
+    uses_prior: ClassVar[bool] = True
+
+
+class Drawn(Plain):
+    """It goes where the user expects the parameters."""
+
+    config_class: ClassVar[type | None] = DrawnConfig
+
+    def __init__(self, start, num_particles, targets, seed, config):
+        super().__init__(start, num_particles, targets, seed)
+
+    def _propose(self):
+        return np.tile(self.prior.mean, (self.num_particles, 1))
+
+
 class Unfinished(Calibrator):
     def _propose(self):
         return self.profiles

@@ -1,8 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.outcomes import OutcomeColumns
+from rllib_calsheq.core.parameter_map import ParameterMap
+from rllib_calsheq.core.parameters import KnownParameters
 from rllib_calsheq.core.particles import StageReport
 from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, Calibration, NoOutcomesError
 from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
@@ -33,11 +37,12 @@ class Walker(Calibrator):
         return {"loss": 1.5}
 
 
-def make(num_particles=4, num_workers=2, window=3, spec=None):
+def make(num_particles=4, num_workers=2, window=3, spec=None, parameters=None):
     targets = TargetSet.from_mapping(spec or {"s.x": 5.0}, COLUMNS.all)
-    calibrator = Walker(np.full(2, 0.5), num_particles, targets, 0)
+    dim = len(parameters.free) if parameters else 2
+    calibrator = Walker(np.full(dim, 0.5), num_particles, targets, 0)
     return Calibration(
-        space=SPACE,
+        parameters=parameters or ParameterMap.of(SPACE),
         columns=COLUMNS,
         targets=targets,
         calibrator=calibrator,
@@ -179,6 +184,40 @@ def test_state_goes_on_in_the_middle_of_a_stage():
     np.testing.assert_array_equal(
         second.calibrated_profile(), SPACE.from_unit(0.5 + 0.01 * np.full(2, 3.0))
     )
+
+
+KNOWN = KnownParameters(fixed={"s.y": 3.0}, bounds={"s.x": [4.0, 5.0]}).map_of(SPACE)
+
+
+def test_the_calibrator_moves_what_is_free_and_all_else_sees_the_whole_profile():
+    calibration = make(parameters=KNOWN)
+    table = calibration.begin_stage()
+    assert calibration.calibrator.profiles.shape == (4, 1)
+    # From the middle of the calibrator's box, which is [4, 5].
+    np.testing.assert_allclose(table.profiles, [[4.51, 3.0]] * 4)
+    metrics = calibration.end_stage([answer(table, w) for w in (1, 2)])
+    assert metrics["profile"] == {
+        "s.x": {"mean": pytest.approx(4.51), "std": pytest.approx(0, abs=1e-12)},
+        "s.y": {"mean": 3.0, "std": 0.0},
+    }
+    np.testing.assert_allclose(calibration.calibrated_profile(), [4.51, 3.0])
+    np.testing.assert_array_equal(calibration.particle_profiles(), table.profiles)
+
+
+def test_a_state_is_restored_with_what_was_stated_of_the_parameters_alone():
+    first = make(parameters=KNOWN)
+    first.end_stage([answer(first.begin_stage(), w) for w in (1, 2)])
+    again = make(parameters=KNOWN)
+    again.load_state_dict(first.state_dict())
+    np.testing.assert_array_equal(again.calibrated_profile(), first.calibrated_profile())
+    # As many free parameters, but others: nothing else would notice.
+    other = KnownParameters(fixed={"s.y": 3.5}, bounds={"s.x": [4.0, 5.0]}).map_of(SPACE)
+    for parameters, words in (
+        (other, "fixed was {'s.y': 3.0} then and is {'s.y': 3.5} now"),
+        (None, "fixed was {'s.y': 3.0} then and is not set now"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            make(parameters=parameters).load_state_dict(first.state_dict())
 
 
 def test_state_of_other_parameters_is_refused():

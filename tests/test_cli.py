@@ -132,6 +132,42 @@ SHARE = {"supertype_1.share": 0.3}
             spec({"targets": {"targets": {"suburbs.subway_rate": 0.5}, "ceiling": True}}),
             ["the targets: ceiling is True; allowed: numbers"],
         ),
+        # What is known about the parameters.
+        (
+            spec({"parameters": {"fixed": {"inside.mean_distence": 1}}}),
+            ["parameters.fixed names", "did you mean 'inside.mean_distance'"],
+        ),
+        (
+            spec({"parameters": {"bounds": {"inside.mean_distance": [2, 1]}}}),
+            ["parameters.bounds of inside.mean_distance is [2, 1]", "low < high within [0, 3]"],
+        ),
+        (
+            spec(
+                {
+                    "parameters": {"bounds": {"inside.mean_distance": [2, 3]}},
+                    "env_config": {"supertypes": {"inside.mean_distance": 1.0}},
+                }
+            ),
+            ["the start of inside.mean_distance is 1", "[2, 3]"],
+        ),
+        (
+            spec(
+                {
+                    "parameters": {"prior": {"inside.mean_distance": {"mean": 1.0}}},
+                    "calibrator": {"name": "random"},
+                }
+            ),
+            ["parameters.prior is stated, but calibrator 'random'"],
+        ),
+        (
+            spec(
+                {
+                    "parameters": {"fixed": {"inside.mean_distance": 1}},
+                    "calibrator": {"name": "cma"},
+                }
+            ),
+            ["number of parameters of calibrator 'cma' is 1; allowed: 2 or more"],
+        ),
         # Keys of the experiment.
         (spec(num_samples=True), ["num_samples is True; allowed: integers from 1"]),
         (spec(storage_path=3), ["storage_path is 3; allowed: text"]),
@@ -250,6 +286,19 @@ def test_a_run_of_version_0_1_0_is_not_resumed(tmp_path, capsys):
     said = refusal(capsys, rllib.main, words)
     assert "was written by version 0.1.0" in said
     assert "start the run again under another name" in said
+
+
+def test_a_run_is_not_resumed_with_other_parameters_than_it_was_made_with(tmp_path, capsys):
+    """Tune goes on with the configuration that it saved, whatever the file says by now."""
+    run = tmp_path / "experiment"
+    stated = {"fixed": {"inside.mean_distance": 1.0}}
+    old_checkpoint(run / "trial_00000" / "checkpoint_000001", format=2, stated=stated)
+    (run / "tuner.pkl").touch()
+    changed = spec({"parameters": {"fixed": {"inside.mean_distance": 2.0}}})
+    words = ["train", "-f", write(tmp_path, changed), "--storage-path", tmp_path, "--resume"]
+    said = refusal(capsys, rllib.main, words)
+    assert "fixed was {'inside.mean_distance': 1.0} then and is" in said
+    assert "{'inside.mean_distance': 2.0} now" in said
 
 
 def test_a_run_that_is_there_already_is_not_written_over(tmp_path, capsys):

@@ -9,6 +9,7 @@ import torch
 from rllib_calsheq.calibrators import entry, make_calibrator
 from rllib_calsheq.calibrators.bayesian.trials import Trials
 from rllib_calsheq.core.outcomes import OutcomeColumns
+from rllib_calsheq.core.parameter_map import ParameterMap
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome, TargetSet
@@ -270,7 +271,7 @@ def test_the_calibrated_profile_is_the_calibrators_own_estimate():
     space = SupertypeSpace(tuple(Parameter(f"p{i}", "group", 0.0, 10.0) for i in range(DIM)))
     calibrator = make("random")
     calibration = Calibration(
-        space=space,
+        parameters=ParameterMap.of(space),
         columns=OutcomeColumns((), space.supertypes),
         targets=calibrator.targets,
         calibrator=calibrator,

@@ -29,6 +29,7 @@ from rllib_calsheq.algorithm.validation import (
     check_fields,
     check_gpus,
     check_memory,
+    check_prior,
     say_once,
 )
 from rllib_calsheq.calibrators import make_calibrator
@@ -84,19 +85,20 @@ class CALSHEQConfig(StatedConfig):
 
     def build_calibration(self) -> Calibration:
         """The calibration of this configuration, at stage 0."""
-        problem = self.problem()
+        problem, parameters = self.problem(), self.parameter_map()
         shared, cal = self.learning_rates()
         targets = self.target_set()
         calibrator = make_calibrator(
             self.calibrator_name,
-            start=problem.space.to_unit(problem.space.start),
+            start=parameters.free.to_unit(parameters.free.start),
             num_particles=self.num_particles,
             targets=targets,
             seed=int(self.seed or 0),
+            prior=parameters.prior,
             **self.calibrator_fields,
         )
         return Calibration(
-            space=problem.space,
+            parameters=parameters,
             columns=problem.columns,
             targets=targets,
             calibrator=calibrator,
@@ -155,6 +157,7 @@ class CALSHEQConfig(StatedConfig):
         problem = self.problem()
         check_memory(self, problem)
         self.target_set()
+        check_prior(self, self.parameter_map())
         obstacles = array_obstacles(self, CALSHEQConfig())
         if self.uses_arrays:
             check_array_path(self, obstacles)

@@ -18,6 +18,8 @@ from rllib_calsheq.algorithm.problem import (
 )
 from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, find_entry
 from rllib_calsheq.core.configuration import from_mapping, merge
+from rllib_calsheq.core.parameter_map import ParameterMap
+from rllib_calsheq.core.parameters import KnownParameters
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.core.timescales import LearningRate
 from rllib_calsheq.data.target_files import TargetFile
@@ -46,6 +48,8 @@ class StatedConfig(PPOConfig):
         targets: Path of a target file, or its content; see `rllib_calsheq.data.target_files`.
         calibrator: ``{name: ..., field: ...}``, by its name or the dotted path of its class; see
             `rllib_calsheq.calibrators`.
+        parameters: What is known about the parameters: ``{fixed, bounds, ties, prior}``; see
+            `rllib_calsheq.core.parameters`.
         num_particles: B, episodes in a stage; each has its own supertype profile.
         lr_shared: Learning rate schedule of the shared policy: ``{initial, exponent, offset}``.
         lr_cal: Learning rate schedule of the calibrator.
@@ -69,6 +73,7 @@ class StatedConfig(PPOConfig):
         super().__init__(algo_class=algo_class or self.algorithm)
         self.targets: Any = None
         self.calibrator: Mapping[str, Any] = {"name": DEFAULT_CALIBRATOR}
+        self.parameters: Mapping[str, Any] | None = None
         self.num_particles = 64
         self.lr_shared: Mapping[str, Any] = LR_SHARED
         self.lr_cal: Mapping[str, Any] = LR_CAL
@@ -101,6 +106,7 @@ class StatedConfig(PPOConfig):
         *,
         targets: Any = NotProvided,
         calibrator: Mapping[str, Any] = NotProvided,
+        parameters: Mapping[str, Any] | None = NotProvided,
         num_particles: int = NotProvided,
         lr_shared: Mapping[str, Any] = NotProvided,
         lr_cal: Mapping[str, Any] = NotProvided,
@@ -186,6 +192,23 @@ class StatedConfig(PPOConfig):
         if not found.targets and not find_entry(self.calibrator_name).needs_targets:
             return TargetSet((), problem.columns.names)
         return TargetSet.from_mapping(found.targets, problem.columns.all)
+
+    def parameter_map(self) -> ParameterMap:
+        """Which parameters the calibrator moves, of what is known about them.
+
+        Raises:
+            ValueError: If that is not allowed, or contradicts itself or the environment.
+        """
+        known = from_mapping(KnownParameters, self.parameters, "parameters")
+        return known.map_of(self.problem().space, self._stated_start())
+
+    def _stated_start(self) -> list[str]:
+        """The parameters whose start is the user's, not the environment's or the target file's."""
+        stated = self.env_config.get("supertypes")
+        if not isinstance(stated, Mapping):
+            return []
+        suggested = self.target_file().env_config.get("supertypes") or {}
+        return [name for name, start in stated.items() if suggested.get(name) != start]
 
     def learning_rates(self) -> tuple[LearningRate, LearningRate]:
         """Schedules (shared, cal), ``lr_ratio`` applied."""

@@ -19,9 +19,10 @@ from ray.rllib.utils import force_list
 from rllib_calsheq.algorithm.field_checks import changed_for_episodes
 from rllib_calsheq.algorithm.problem import CalibrationProblem
 from rllib_calsheq.algorithm.stated_config import StatedConfig
-from rllib_calsheq.calibrators import calibrator_config, find_entry
+from rllib_calsheq.calibrators import calibrator_config, entries, find_entry, pulls_to_prior
 from rllib_calsheq.core.configuration import Count, Positive, configuration, require
 from rllib_calsheq.core.memory import require_memory, stage_bytes
+from rllib_calsheq.core.parameter_map import ParameterMap
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class CalibrationFields:
     """What the calibration's own fields may be; `StatedConfig` has their meanings and defaults."""
 
     calibrator: Mapping[str, Any]
+    parameters: Mapping[str, Any] | None
     num_particles: Count
     lr_ratio: Positive | None
     assumption_2: Literal["refuse", "warn"]
@@ -63,6 +65,21 @@ def check_fields(config: StatedConfig) -> None:
         config.num_env_runners,
         f"at most num_particles = {config.num_particles}, so that each has a particle",
     )
+
+
+def check_prior(config: StatedConfig, parameters: ParameterMap) -> None:
+    """Checks that the calibrator pulls to a prior, if the user stated one.
+
+    Raises:
+        ValueError: If it pulls to none, so that the prior would have no effect.
+    """
+    name = config.calibrator_name
+    if parameters.prior is not None and not pulls_to_prior(name, config.calibrator_fields):
+        able = [other for other in entries() if pulls_to_prior(other)]
+        raise ValueError(
+            f"parameters.prior is stated, but calibrator {name!r} with these fields pulls to none: "
+            f"leave the prior out, or choose a calibrator that does, of {able}"
+        )
 
 
 def check_memory(config: StatedConfig, problem: CalibrationProblem) -> None:

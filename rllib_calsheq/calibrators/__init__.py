@@ -6,6 +6,7 @@ from rllib_calsheq.calibrators.registry import (
     entries,
     find_entry,
     make_calibrator,
+    pulls_to_prior,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "entries",
     "find_entry",
     "make_calibrator",
+    "pulls_to_prior",
 ]

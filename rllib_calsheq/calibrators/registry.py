@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rllib_calsheq.calibrators.entry import Entry
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.configuration import from_mapping
+from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.targets import TargetSet
 
 #: The calibrator of a configuration that names none.
@@ -77,6 +78,19 @@ def calibrator_config(name: str, fields: Mapping[str, Any]) -> Any:
     return config
 
 
+def pulls_to_prior(name: str, fields: Mapping[str, Any] | None = None) -> bool:
+    """Whether a calibrator with these fields pulls to a prior; those without fields do not.
+
+    Raises:
+        ValueError: If the name is unknown or a field is not allowed.
+    """
+    entry = find_entry(name)
+    if entry.config_class is None:
+        return False
+    config: Any = from_mapping(entry.config_class, fields or {}, f"calibrator {name!r}")
+    return bool(getattr(config, "uses_prior", False))
+
+
 def make_calibrator(
     name: str,
     *,
@@ -84,6 +98,7 @@ def make_calibrator(
     num_particles: int,
     targets: TargetSet,
     seed: int,
+    prior: Prior | None = None,
     **fields: Any,
 ) -> Calibrator:
     """Builds a calibrator.
@@ -94,6 +109,7 @@ def make_calibrator(
         num_particles: B, one particle an episode slot.
         targets: The targets.
         seed: Seed of all its random numbers.
+        prior: What the user expects of the parameters, if anything.
         **fields: Fields of that calibrator's configuration.
 
     Raises:
@@ -104,4 +120,6 @@ def make_calibrator(
     calibrator: Any = find_entry(name).load()
     own = () if config is None else (config,)
     made: Calibrator = calibrator(start, num_particles, targets, seed, *own)
+    if prior is not None:
+        made.set_prior(prior)
     return made

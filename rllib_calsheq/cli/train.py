@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def check(experiment: Any) -> None:
     Raises:
         ValueError: If one of them cannot run.
     """
+    for config in configurations(experiment):
+        # A calibrator may refuse its number of parameters or particles.
+        config.build_calibration()
+
+
+def configurations(experiment: Any) -> Iterator[Any]:
+    """Every configuration of an experiment's grid, checked.
+
+    Raises:
+        ValueError: If one is not allowed.
+    """
     from rllib_calsheq.algorithm import CALSHEQConfig
     from rllib_calsheq.data.experiment_files import variants
 
@@ -84,6 +96,7 @@ def check(experiment: Any) -> None:
         config = CALSHEQConfig().update_from_dict(variant)
         config.validate()
         config.check_kept(variant)
+        yield config
 
 
 def check_algorithm(name: str) -> None:
@@ -128,7 +141,9 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
     if resumes and experiment.is_calsheq:
         from rllib_calsheq.results.checkpoints import require_readable
 
-        require_readable(folder)
+        # Tune goes on with the configuration that it saved, whatever the file says by now.
+        maps = [config.parameter_map() for config in configurations(experiment)]
+        require_readable(folder, [parameters.stated for parameters in maps])
     if not ray.is_initialized():
         # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
         on_cluster = bool(os.environ.get("RAY_ADDRESS"))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
@@ -37,7 +38,8 @@ class Calibrator(ABC):
 
     Attributes:
         config_class: Dataclass of the calibrator's own fields, which checks them; an instance is
-            the fifth argument of the class. None for no fields and no such argument.
+            the fifth argument of the class. None for no fields and no such argument. Where its
+            `uses_prior` is true, the calibrator pulls to `prior`; elsewhere a prior is refused.
         label: What legends call it; its name and path where None.
         colour: Colour of its lines, ``#rrggbb``; one that is free where None.
 
@@ -66,6 +68,8 @@ class Calibrator(ABC):
         self.seed = seed
         #: Λ_m^b of every particle, unit cube, shape (B, d).
         self.profiles: FloatArray = np.tile(start, (num_particles, 1))
+        #: Where the parameters are expected; around Λ_0 unless the user says so (`set_prior`).
+        self.prior = Prior.around(start)
         #: Stage m of the last `ask`; 0 before the first.
         self.stage = 0
         self._answered = True
@@ -141,6 +145,19 @@ class Calibrator(ABC):
         the mean over the particles and the last stages.
         """
         return None
+
+    def set_prior(self, prior: Prior) -> None:
+        """Sets where the user expects the parameters, before the first `ask`.
+
+        Raises:
+            ValueError: If it is of another number of parameters.
+        """
+        if not prior.mean.shape == prior.std.shape == (self.dim,):
+            raise ValueError(
+                f"the prior is one of shapes {prior.mean.shape} and {prior.std.shape}, but there "
+                f"are {self.dim} parameters"
+            )
+        self.prior = prior
 
     def set_learning_rate(self, rate: float) -> None:  # noqa: B027 - only RL calibrators have one
         """Sets the learning rate β^cal_m of this stage; ignored by those that have none."""

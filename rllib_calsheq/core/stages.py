@@ -21,13 +21,14 @@ import numpy.typing as npt
 
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.outcomes import OutcomeColumns, return_name
+from rllib_calsheq.core.parameter_map import ParameterMap
 from rllib_calsheq.core.particles import (
     ParticleAssignment,
     StageReport,
     SupertypeTable,
     merge_reports,
 )
-from rllib_calsheq.core.supertypes import FloatArray, SupertypeSpace
+from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.timescales import LearningRate
 from rllib_calsheq.core.verdict import judge
@@ -50,7 +51,7 @@ class Calibration:
     """The state of one calibration and its step from stage to stage.
 
     Args:
-        space: Supertype space, d parameters.
+        parameters: Which of the d parameters the calibrator moves, and what the others are.
         columns: What the outcome vectors hold.
         targets: The targets; its reward is r_cal.
         calibrator: The calibrator that moves the B particles.
@@ -64,7 +65,7 @@ class Calibration:
     def __init__(
         self,
         *,
-        space: SupertypeSpace,
+        parameters: ParameterMap,
         columns: OutcomeColumns,
         targets: TargetSet,
         calibrator: Calibrator,
@@ -73,7 +74,9 @@ class Calibration:
         num_workers: int,
         profile_window: int = 50,
     ) -> None:
-        self.space = space
+        self.parameters = parameters
+        #: The environment's space, its start Λ_0.
+        self.space = parameters.space
         self.columns = columns
         self.targets = targets
         self.calibrator = calibrator
@@ -105,7 +108,7 @@ class Calibration:
             self._largest_move = float(np.abs(unit - before).max())
         return SupertypeTable(
             stage=self.stage,
-            profiles=self.space.from_unit(unit),
+            profiles=self.parameters.expand(unit),
             workers=self.assignment.workers(),
             seed=self.calibrator.seed,
         )
@@ -150,7 +153,7 @@ class Calibration:
         learned: Mapping[str, float],
     ) -> dict[str, Any]:
         pooled = pool(outcomes)
-        profiles = self.space.from_unit(unit)
+        profiles = self.parameters.expand(unit)
         spread = _nanstd(outcomes)
         numbers = {
             name: {"mean": float(pooled[i]), "std": float(spread[i])}
@@ -196,7 +199,11 @@ class Calibration:
             unit = np.mean(list(self._recent)[-window:], axis=0)
         if unit is None:
             unit = self.calibrator.profiles.mean(axis=0)
-        return self.space.from_unit(unit)
+        return self.parameters.expand(unit)
+
+    def particle_profiles(self) -> FloatArray:
+        """Λ^b of every particle in natural units, shape (B, d)."""
+        return self.parameters.expand(self.calibrator.profiles)
 
     # --- state ------------------------------------------------------------------------
 
@@ -206,6 +213,7 @@ class Calibration:
             "format": STATE_FORMAT,
             "parameters": list(self.space.names),
             "outcomes": list(self.columns.names),
+            "stated": dict(self.parameters.stated),
             "calibrator": self.calibrator.state_dict(),
             "recent": [p.copy() for p in self._recent],
             "empty_stages": self._empty_stages,
@@ -217,7 +225,7 @@ class Calibration:
 
         Raises:
             ValueError: If the state is of another version, or belongs to other parameters,
-                outcomes or particles.
+                outcomes or particles, or to parameters of which the user stated something else.
         """
         require_format(state)
         for what, mine in (
@@ -225,6 +233,7 @@ class Calibration:
             ("outcomes", self.columns.names),
         ):
             _require_same(what, state[what], mine)
+        require_stated(state.get("stated", {}), self.parameters.stated)
         self.calibrator.load_state_dict(state["calibrator"])
         self._recent.clear()
         self._recent.extend(np.array(p) for p in state["recent"])
@@ -258,6 +267,26 @@ def _require_same(what: str, saved: Sequence[str], mine: Sequence[str]) -> None:
             f"the checkpoint's {what} are not those of this run; they differ in {difference}. "
             "Restore it with the environment and configuration that it was made with"
         )
+
+
+def require_stated(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
+    """Checks that a state's coordinates mean what those of this run do.
+
+    Args:
+        saved: What the user stated of the parameters then, `ParameterMap.stated`.
+        mine: What the user states now.
+
+    Raises:
+        ValueError: If something differs; the message says what.
+    """
+    for section in dict.fromkeys([*saved, *mine]):
+        then, now = saved.get(section), mine.get(section)
+        if then != now:
+            raise ValueError(
+                f"the checkpoint was made with other `parameters`: {section} was "
+                f"{then or 'not set'} then and is {now or 'not set'} now. Go on with those that it "
+                "was made with, or start the run again under another name"
+            )
 
 
 def _nanstd(values: npt.NDArray[np.floating]) -> FloatArray:

@@ -107,8 +107,8 @@ def final_figures(
         "distance": distance,
         "distance_start": distance_start,
         "relative_distance": distance / distance_start if distance_start else np.nan,
-        "at_bounds": _at_bounds(profile, space),
-        "at_bounds_hidden": _at_bounds(hidden, space),
+        "at_bounds": float(len(evaluation.get("at_bounds", ()))),
+        "at_bounds_hidden": np.nan if hidden is None else len(parameters_at_bounds(space, hidden)),
         "recovered_fraction": _number(evaluation["recovered_fraction"]),
         "reward": evaluation["reward"],
         "ceiling": _number(evaluation["ceiling"]),
@@ -146,10 +146,6 @@ def _distance(
     if profile is None or hidden is None:
         return float("nan")
     return float(np.sqrt(np.mean((space.to_unit(profile) - space.to_unit(hidden)) ** 2)))
-
-
-def _at_bounds(profile: FloatArray | None, space: SupertypeSpace) -> float:
-    return np.nan if profile is None else float(len(parameters_at_bounds(space, profile)))
 
 
 def _first(rows: pd.DataFrame, column: str) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rllib_calsheq.core.calibrator import stages_finished
-from rllib_calsheq.core.stages import require_format
+from rllib_calsheq.core.stages import require_format, require_stated
 
 #: Tune's note of a run's state, in the run's folder.
 TUNER_FILE = "tuner.pkl"
@@ -112,16 +113,24 @@ def calibration_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def require_readable(run: Path) -> None:
+def require_readable(run: Path, stated: Sequence[Mapping[str, Any]]) -> None:
     """Checks that the last checkpoints of a run's trials can be gone on with.
 
+    Args:
+        run: The run's folder.
+        stated: What the user states of the parameters (`ParameterMap.stated`), for each trial that
+            there may be; one at least.
+
     Raises:
-        ValueError: If another version wrote one; the message says what to do.
+        ValueError: If another version wrote one, or it was made with other parameters; the message
+            says what to do.
     """
     for trial in sorted(p for p in run.iterdir() if p.is_dir()):
         whole = [p for p in trial_checkpoints(trial) if (p / CALIBRATION_STATE).is_file()]
         if whole:
-            calibration_state(whole[-1])
+            then = calibration_state(whole[-1]).get("stated", {})
+            if then not in stated:
+                require_stated(then, stated[0])
 
 
 def finished_stages(checkpoint: Path) -> int:

@@ -187,17 +187,19 @@ def evaluate(
         not known), ``reward_on_target`` (see `Measurement`) and ``outcomes``: a list of ``name``,
         ``value`` (mean over episodes), ``stderr``, ``median``, ``target``, ``scale``,
         ``tolerance`` and ``miss`` in scales, ``met``. r(Λ_0) is the target file's, measured with a
-        policy trained at Λ_0; where it has none, it is measured with this policy. ``verdict`` is
-        `Verdict.to_mapping` (None without targets), ``at_bounds`` the parameters that stand at a
-        bound.
+        policy trained at Λ_0; where it has none, or `parameters` moves Λ_0, it is measured with
+        this policy. ``verdict`` is `Verdict.to_mapping` (None without targets), ``at_bounds`` the
+        parameters that stand at a bound.
     """
     run = FrozenRun(checkpoint)
     seed = run.seed if seed is None else seed
-    profile = run.calibration.calibrated_profile()
+    profile, parameters = run.calibration.calibrated_profile(), run.calibration.parameters
     fitted = run.measure(profile, episodes, seed)
     known = run.config.target_file()
     verdict = judge(run.targets, fitted.outcomes, fitted.stderr) if len(run.targets) else None
-    if known.reward_start is not None:
+    # That of the file was measured at the environment's own Λ_0.
+    moved = bool((run.calibration.space.start != run.config.problem().space.start).any())
+    if known.reward_start is not None and not moved:
         start = known.reward_start
     else:
         start = run.measure(run.calibration.space.start, episodes, seed).reward
@@ -213,7 +215,7 @@ def evaluate(
         "recovered_fraction": recovered_fraction(fitted.reward, start, known.ceiling),
         "reward_on_target": fitted.reward_on_target,
         "verdict": None if verdict is None else verdict.to_mapping(),
-        "at_bounds": dict(parameters_at_bounds(run.calibration.space, profile)),
+        "at_bounds": dict(parameters_at_bounds(parameters.narrowed, profile[parameters.moving])),
         "outcomes": [
             {
                 "name": found.target.outcome,

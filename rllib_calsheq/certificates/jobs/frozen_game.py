@@ -87,7 +87,7 @@ class FrozenGame:
         """The profile (1, d), or the last particles (B, d), in natural units."""
         calibration, space = self.run.calibration, self.env.supertype_space
         if self.config.supertypes == "particles":
-            found = space.from_unit(calibration.calibrator.profiles)
+            found = calibration.particle_profiles()
         else:
             found = calibration.calibrated_profile()[None]
         found = np.array(found, dtype=np.float64)
