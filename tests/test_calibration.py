@@ -220,6 +220,19 @@ def test_a_state_is_restored_with_what_was_stated_of_the_parameters_alone():
             make(parameters=parameters).load_state_dict(first.state_dict())
 
 
+def test_stages_in_which_all_targets_are_met_are_counted_in_a_row():
+    calibration, found = make(spec={"s.x": 5.0, "s.y": 5.0}, num_workers=0), []
+    for outcomes in ([5, 5], [5.2, 5], None, [5, 5], [5, 5.3], [5, 5]):
+        table = calibration.begin_stage()
+        reports = [] if outcomes is None else [answer(table, 0, [outcomes] * 4)]
+        found.append(calibration.end_stage(reports).get("stages_all_met"))
+        resumed = make(spec={"s.x": 5.0, "s.y": 5.0}, num_workers=0)
+        resumed.load_state_dict(calibration.state_dict())
+        calibration = resumed
+    # A stage without any outcome neither counts nor breaks the row.
+    assert found == [1, 2, None, 3, 0, 1]
+
+
 def test_state_of_other_parameters_is_refused():
     calibration = make()
     state = calibration.state_dict() | {"parameters": ["s.x", "s.z"]}

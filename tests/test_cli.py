@@ -174,6 +174,12 @@ SHARE = {"supertype_1.share": 0.3}
         (spec(stop={"training_iteration": "abc"}), ["training_iteration in stop", "is 'abc'"]),
         (spec(stop={"training_iteration": True}), ["training_iteration in stop", "is True"]),
         (spec(stop={"training_iteration": 0}), ["is 0; allowed: integers from 1"]),
+        (
+            spec(stop={"calibration/targets_met": "most"}),
+            ["targets_met in stop", "is 'most'; allowed: numbers, or 'all'"],
+        ),
+        (spec(stop={"calibration": {"targets_met": "all", "stages_all_met": 3}}), ["targets_met"]),
+        (spec(stop={"calibration/reward_mean": "all"}), ["is 'all'; allowed: numbers"]),
         (spec(stop={"time_total_s": "long"}), ["time_total_s in stop", "'long'", "numbers"]),
         (spec(stop={"training_iterations": 3}), ["did you mean 'training_iteration'"]),
         (spec(stop={"calibration": {"reward_men": 1}}), ["did you mean 'calibration/reward_mean"]),

@@ -63,6 +63,19 @@ def test_old_names_of_stops_and_checkpoints_mean_the_new_ones(tmp_path):
     assert not found.is_calsheq
 
 
+@pytest.mark.parametrize(
+    "stop", [{"calibration/targets_met": "all"}, {"calibration": {"targets_met": "all"}}]
+)
+def test_a_run_may_stop_once_all_targets_have_been_met_for_a_while(tmp_path, stop):
+    found = load_one(tmp_path, spec(stop={"training_iteration": 50, **stop}))
+    assert found.stop == {"training_iteration": 50, "calibration/stages_all_met": 10}
+
+
+def test_a_number_of_targets_met_means_what_it_says(tmp_path):
+    stop = {"calibration/targets_met": 2, "calibration/stages_all_met": 25}
+    assert load_one(tmp_path, spec(stop=stop)).stop == stop
+
+
 def test_flatten_joins_keys_with_slashes():
     assert flatten({"a": {"b": {"c": 1}, "d": 2}, "e": 3}) == {"a/b/c": 1, "a/d": 2, "e": 3}
     assert flatten({}) == {}

@@ -36,6 +36,8 @@ from rllib_calsheq.core.version import __version__
 
 #: Form of `Calibration.state_dict`; version 0.1.0 wrote none into it.
 STATE_FORMAT = 2
+#: Stages in a row in which all targets are met, until a run that is to stop then is done.
+STAGES_UNTIL_DONE = 10
 #: Stages in a row without any outcome after which the run stops.
 MAX_EMPTY_STAGES = 3
 #: The calibrated profile averages over at most this part of the stages so far, so that early in a
@@ -87,6 +89,7 @@ class Calibration:
         self._empty_stages = 0
         #: Largest |ΔΛ| of any parameter of any particle in this stage's proposal, unit cube.
         self._largest_move = float("nan")
+        self._stages_all_met = 0
 
     # --- a stage ----------------------------------------------------------------------
 
@@ -181,8 +184,11 @@ class Calibration:
             metrics["worst_target"] = self.targets.targets[worst].outcome
             metrics["worst_miss"] = float(abs(misses[worst]))
             errors = spread / np.sqrt(len(rewards))
+            verdict = judge(self.targets, pooled, errors)
+            self._stages_all_met = self._stages_all_met + 1 if verdict.all_met else 0
             metrics["num_targets"] = len(self.targets)
-            metrics["targets_met"] = judge(self.targets, pooled, errors).targets_met
+            metrics["targets_met"] = verdict.targets_met
+            metrics["stages_all_met"] = self._stages_all_met
         return metrics
 
     # --- what was found ---------------------------------------------------------------
@@ -218,6 +224,7 @@ class Calibration:
             "recent": [p.copy() for p in self._recent],
             "empty_stages": self._empty_stages,
             "largest_move": self._largest_move,
+            "stages_all_met": self._stages_all_met,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -240,6 +247,7 @@ class Calibration:
         self._empty_stages = int(state["empty_stages"])
         # Earlier checkpoints of this form do not say how the pending proposal came about.
         self._largest_move = float(state.get("largest_move", "nan"))
+        self._stages_all_met = int(state.get("stages_all_met", 0))
 
 
 def require_format(state: Any) -> None:

@@ -20,6 +20,7 @@ from rllib_calsheq.core.configuration import (
     require,
     unknown_key_message,
 )
+from rllib_calsheq.core.stages import STAGES_UNTIL_DONE
 from rllib_calsheq.data.target_files import inline_targets
 
 #: Keys of an experiment, as RLlib's own files have them.
@@ -41,10 +42,13 @@ STOP_RESULTS = (
 STOP_GROUPS = ("calibration", "env_runners", "learners")
 STAGE_RESULTS = (
     "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
-    "num_targets", "targets_met", "largest_move",
+    "num_targets", "targets_met", "stages_all_met", "largest_move",
     "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns",
     "profile", "calibrator",
 )  # fmt: skip
+#: The stop criterion that takes the word `ALL` for a number, and what that word means.
+TARGETS_MET, ALL = "calibration/targets_met", "all"
+STAGES_ALL_MET = "calibration/stages_all_met"
 CALSHEQ_NAME = "CALSHEQ"
 
 
@@ -185,6 +189,8 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
             checkpoint.setdefault(new, spec[old])
     fields = from_mapping(CheckpointFields, checkpoint, f"checkpoint_config of {name!r}")
     stop = {RENAMED_STOPS.get(k, k): v for k, v in flatten(spec.get("stop") or {}).items()}
+    if run == CALSHEQ_NAME:
+        _replace_all(stop, f"stop of experiment {name!r}")
     _check_stop(stop, f"stop of experiment {name!r}", known=run == CALSHEQ_NAME)
     experiment = from_mapping(
         Experiment,
@@ -205,6 +211,20 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     return experiment
 
 
+def _replace_all(stop: dict[str, Any], what: str) -> None:
+    """Writes ``targets_met: all`` as the number of stages in a row that it stands for."""
+    if stop.get(TARGETS_MET) != ALL:
+        return
+    require(
+        STAGES_ALL_MET not in stop,
+        f"{TARGETS_MET} in {what}",
+        ALL,
+        f"numbers where {STAGES_ALL_MET} is stated, too, which says after how many stages in a row",
+    )
+    del stop[TARGETS_MET]
+    stop[STAGES_ALL_MET] = STAGES_UNTIL_DONE
+
+
 def _check_stop(stop: Mapping[str, Any], what: str, known: bool) -> None:
     """Checks that criteria are numbers and, if ``known``, that CALSHEQ's results have their names.
 
@@ -221,7 +241,8 @@ def _check_stop(stop: Mapping[str, Any], what: str, known: bool) -> None:
         if name == "training_iteration":
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             require(whole, f"{name} in {what}", value, "integers from 1")
-        require(is_number(value), f"{name} in {what}", value, "numbers")
+        words = f"numbers, or {ALL!r}" if known and name == TARGETS_MET else "numbers"
+        require(is_number(value), f"{name} in {what}", value, words)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
