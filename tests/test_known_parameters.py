@@ -1,5 +1,7 @@
 """What a user knows about parameters, in configurations and in runs."""
 
+import json
+
 import numpy as np
 import pytest
 from test_calibrators import VARIANTS
@@ -8,11 +10,14 @@ from test_checkpoints import numbers
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
 from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
+from rllib_calsheq.cli import rllib
 from rllib_calsheq.core.particles import StageReport
 from rllib_calsheq.experiments.tables import space_of
+from rllib_calsheq.results.checkpoints import find_trials, read_history
 from rllib_calsheq.results.evaluation import evaluate
 
 from echo_env import EchoEnv
+from experiment_specs import spec, write
 
 #: Of three parameters c is known, and a is b: one is left, and it has half of its range.
 KNOWN = {
@@ -20,6 +25,7 @@ KNOWN = {
     "ties": [["only.a", "only.b"]],
     "bounds": {"only.b": [0.2, 0.6]},
 }
+SUPERTYPES = ("suburbs", "inside")
 MARKET = "rllib_calsheq.envs.MarketEnv"
 FIRST = "supertype_1.connection_1"
 
@@ -184,3 +190,23 @@ def test_a_checkpoint_is_evaluated_certified_and_restored_as_it_was_made(ray_clu
     with pytest.raises(ValueError, match=r"fixed was \{'only.c': 0.0\} then and is .*0.1\} now"):
         algorithm.restore_from_path(path)
     algorithm.stop()
+
+
+@pytest.mark.learning
+def test_a_run_with_known_parameters_stops_when_done(ray_cluster, tmp_path):
+    """Its targets are so tolerant that every stage meets them."""
+    targets = {f"{who}.subway_rate": {"value": 0.5, "tolerance": 1e3} for who in SUPERTYPES}
+    content = spec(
+        {"targets": targets, "parameters": {"fixed": {"inside.mean_distance": 1.25}}},
+        stop={"training_iteration": 30, "calibration/targets_met": "all"},
+        checkpoint_config={"checkpoint_at_end": True},
+    )
+    words = ["train", "-f", write(tmp_path, content), "--storage-path", tmp_path]
+    assert rllib.main([str(word) for word in words]) == 0
+    (trial,) = find_trials(tmp_path / "experiment")
+    history = read_history(trial)
+    assert history["calibration/stages_all_met"].tolist() == list(range(1, 11))
+    assert (history["calibration/profile/inside.mean_distance/mean"] == 1.25).all()
+    assert (trial / "parameters.png").is_file()
+    found = json.loads((trial / "evaluation.json").read_text(encoding="utf-8"))
+    assert found["profile"]["inside.mean_distance"] == 1.25
