@@ -35,7 +35,9 @@ class TestStep:
         """
         rng = np.random.default_rng(1)
         slopes, level = rng.standard_normal((DIM, 3)), 0.1 * rng.standard_normal(3)
-        step, damping = seen(slopes, level, noise=4.0).step(np.zeros(DIM), 25.0, limit=9.0)
+        step, damping = seen(slopes, level, noise=4.0).step(
+            np.zeros(DIM), np.full(DIM, 25.0), limit=9.0
+        )
         gain = slopes @ np.linalg.inv(slopes.T @ slopes + 25.0 * 16 / EPISODES * np.eye(3))
         assert damping == 0.0
         # Slopes of 4000 episodes have standard errors of 0.06, levels too.
@@ -45,22 +47,22 @@ class TestStep:
         slopes = np.zeros((DIM, 1))
         slopes[0] = 1.0
         away = np.linspace(-1.0, 1.0, DIM)
-        step, _ = seen(slopes, np.array([0.2]), noise=1e-6).step(away, 1e3, limit=9.0)
+        step, _ = seen(slopes, np.array([0.2]), noise=1e-6).step(away, np.full(DIM, 1e3), limit=9.0)
         np.testing.assert_allclose(step[1:], -away[1:], atol=0.02)
         assert abs(step[0] + 0.2) < abs(away[0])
 
     def test_it_is_cautious_where_slopes_are_unsure(self):
         """The same slopes from a thousandth of the episodes."""
         model = seen(np.full((DIM, 1), 0.3), np.array([0.3]), noise=2.0)
-        sure, _ = model.step(np.zeros(DIM), 1e-3, limit=9.0)
+        sure, _ = model.step(np.zeros(DIM), np.full(DIM, 1e-3), limit=9.0)
         model._slopes.grams /= 1000.0
-        unsure, _ = model.step(np.zeros(DIM), 1e-3, limit=9.0)
+        unsure, _ = model.step(np.zeros(DIM), np.full(DIM, 1e-3), limit=9.0)
         assert np.linalg.norm(unsure) < 0.5 * np.linalg.norm(sure)
 
     def test_it_is_no_longer_than_allowed_and_keeps_downhill(self):
         slopes = np.random.default_rng(1).standard_normal((DIM, 3))
         level = np.array([3.0, -2.0, 1.0])
-        step, damping = seen(slopes, level).step(np.zeros(DIM), 0.4, limit=0.1)
+        step, damping = seen(slopes, level).step(np.zeros(DIM), np.full(DIM, 0.4), limit=0.1)
         assert np.abs(step).max() <= 0.1
         assert damping > 0
         assert np.linalg.norm(level + step @ slopes) < np.linalg.norm(level)

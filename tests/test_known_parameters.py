@@ -12,9 +12,9 @@ from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
 from rllib_calsheq.cli import rllib
 from rllib_calsheq.core.particles import StageReport
-from rllib_calsheq.experiments.tables import space_of
 from rllib_calsheq.results.checkpoints import find_trials, read_history
 from rllib_calsheq.results.evaluation import evaluate
+from rllib_calsheq.results.stated import stated
 
 from echo_env import EchoEnv
 from experiment_specs import spec, write
@@ -118,7 +118,8 @@ def test_a_calibrator_of_ones_own_may_pull_to_the_prior():
 
 def test_a_study_measures_from_the_start_of_the_run_in_the_environments_box():
     config = configured()
-    space = space_of({"env": EchoEnv, "targets": config.targets, "parameters": KNOWN})
+    made = stated({"env": EchoEnv, "targets": config.targets, "parameters": KNOWN})
+    space = made.parameter_map().space
     np.testing.assert_allclose(space.start, [0.5, 0.5, 0.25])
     np.testing.assert_array_equal(space.high, 1.0)
 

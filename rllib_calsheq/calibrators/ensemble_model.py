@@ -28,6 +28,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge
+from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 
@@ -47,8 +48,8 @@ MARGIN = 0.01
 EDGE = 0.001
 #: The recommended profile averages over at most so many of the last centres, and at most this
 #: part of all stages: the centre moves early on, and a longer mean would still hold its start.
-MAX_WINDOW = 10
-LARGEST_WINDOW = 0.25
+MAX_WINDOW = 20
+LARGEST_WINDOW = 0.125
 
 
 def to_logits(profiles: npt.ArrayLike, margin: float = EDGE) -> FloatArray:
@@ -59,6 +60,20 @@ def to_logits(profiles: npt.ArrayLike, margin: float = EDGE) -> FloatArray:
 def from_logits(coordinates: FloatArray) -> FloatArray:
     """Profiles in the unit cube, `EDGE` inside of it, of their logits."""
     return np.asarray(np.clip(expit(coordinates), EDGE, 1.0 - EDGE))
+
+
+def prior_in_logits(prior: Prior, usual_std: float) -> tuple[FloatArray, FloatArray]:
+    """Means (d,) of a prior in logits, and its precisions 1/σ² (d,).
+
+    Args:
+        prior: The prior, in the unit cube.
+        usual_std: σ, in logits, where the user states none.
+    """
+    mean = to_logits(prior.mean, MARGIN)
+    inside = from_logits(mean)
+    # A logit changes by 1 / (Λ (1 − Λ)) times what its parameter does.
+    stated = prior.std / (inside * (1.0 - inside))
+    return mean, np.where(np.isnan(stated), usual_std, stated) ** -2.0
 
 
 def mean_of_last(centres: FloatArray, stage: int) -> FloatArray:
@@ -157,7 +172,7 @@ class EnsembleModel:
         self._level = self._level + step @ self._slopes.coefficients
 
     def step(
-        self, from_prior: FloatArray, prior_precision: npt.ArrayLike, limit: float
+        self, from_prior: FloatArray, prior_precision: FloatArray, limit: float
     ) -> tuple[FloatArray, float]:
         """The centre's move, shape (d,) in logits, and the damping that kept it short.
 
@@ -166,11 +181,10 @@ class EnsembleModel:
 
         Args:
             from_prior: The centre less the prior's mean, (d,).
-            prior_precision: 1/σ², a number or (d,).
+            prior_precision: 1/σ², (d,).
             limit: Largest move in one coordinate.
         """
         slopes, dim = self._slopes.coefficients, len(from_prior)
-        prior = np.broadcast_to(np.asarray(prior_precision, dtype=np.float64), (dim,))
         variance = self._squares / np.maximum(self._squares_weight, 1.0)
         variance = np.maximum(variance, LEAST_NOISE**2)
         far = np.square(self._level).sum() / (FAR_WEIGHT * dim)
@@ -180,9 +194,9 @@ class EnsembleModel:
         worth = worth * self._targets.weights * len(self._targets)
         precision = worth / variance
 
-        gradient = slopes @ (precision * self._level) + prior * from_prior
+        gradient = slopes @ (precision * self._level) + prior_precision * from_prior
         doubt = worth.sum() * np.linalg.inv(self._slopes.grams[0] + self._ridge * np.eye(dim))
-        curvature = (slopes * precision) @ slopes.T + doubt + np.diag(prior)
+        curvature = (slopes * precision) @ slopes.T + doubt + np.diag(prior_precision)
         values, vectors = np.linalg.eigh(curvature)
         along = vectors.T @ gradient
         damping = 0.0
@@ -190,7 +204,7 @@ class EnsembleModel:
             step = -vectors @ (along / (values + damping))
             if np.abs(step).max() <= limit:
                 return np.asarray(step), damping
-            damping = max(float(prior.mean()), DAMPING_FACTOR * damping)
+            damping = max(float(prior_precision.min()), DAMPING_FACTOR * damping)
 
     _STATE = ("level", "level_weight", "squares", "squares_weight")
 

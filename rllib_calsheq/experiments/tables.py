@@ -68,7 +68,10 @@ def write_tables(folder: StudyFolder, output: Path) -> list[Path]:
             config = folder.content["settings"][str(run.setting)]
             known[run.setting] = TargetFile.load(config["targets"])
             made = stated(config)
-            spaces[run.setting], targets[run.setting] = made.parameter_map().space, made.target_set()
+            spaces[run.setting], targets[run.setting] = (
+                made.parameter_map().space,
+                made.target_set(),
+            )
         for name, frame in run_tables(run, trial, known[run.setting], spaces[run.setting]).items():
             frames[name].append(frame)
     if not known:

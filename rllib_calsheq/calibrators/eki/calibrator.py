@@ -19,10 +19,12 @@ from rllib_calsheq.calibrators.ensemble_model import (
     from_logits,
     mean_of_last,
     mirrored_draws,
+    prior_in_logits,
     to_logits,
 )
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.configuration import require
+from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
@@ -67,11 +69,11 @@ class EKICalibrator(Calibrator):
             f"integers from {MIN_PARTICLES}, since slopes need a pair",
         )
         self.config = config or EKIConfig()
-        self._prior = to_logits(self.profiles[0], MARGIN)
+        self._prior, self._precision = prior_in_logits(self.prior, self.config.prior_std)
         #: Centre of the particles (d,), where the outcomes' levels are taken.
-        self._centre = self._prior.copy()
+        self._centre = to_logits(self.profiles[0], MARGIN)
         #: Coordinates of the particles (B, d).
-        self._coordinates: FloatArray = np.tile(self._prior, (num_particles, 1))
+        self._coordinates: FloatArray = np.tile(self._centre, (num_particles, 1))
         self._model = EnsembleModel(
             targets,
             self.dim,
@@ -83,6 +85,11 @@ class EKICalibrator(Calibrator):
         self._shrinking = np.zeros(())
         #: The last centres, shape (at most MAX_WINDOW, d).
         self._recent: FloatArray = np.zeros((0, self.dim))
+
+    def set_prior(self, prior: Prior) -> None:
+        """Takes its means for Λ_0 as what no target speaks of is pulled to."""
+        super().set_prior(prior)
+        self._prior, self._precision = prior_in_logits(prior, self.config.prior_std)
 
     @property
     def spread(self) -> float:
@@ -105,7 +112,7 @@ class EKICalibrator(Calibrator):
         near = self._model.near
         step, damping = self._model.step(
             self._centre - self._prior,
-            self.config.prior_std**-2,
+            self._precision,
             self.config.max_step * self.spread,
         )
         self._centre = self._centre + step
@@ -128,7 +135,7 @@ class EKICalibrator(Calibrator):
 
     # --- state ------------------------------------------------------------------------
 
-    _STATE = ("prior", "centre", "coordinates", "shrinking", "recent")
+    _STATE = ("centre", "coordinates", "shrinking", "recent")
 
     def state_dict(self) -> dict[str, Any]:
         """Particles, and all that was learned of the outcomes."""

@@ -14,8 +14,9 @@ class EKIConfig:
     """Fields of ensemble Kalman inversion; lengths are in logits of the unit cube.
 
     Attributes:
-        prior_std: Standard deviation of the prior around Λ_0 in every coordinate: how far the
-            profile may go for a target's sake. What no target speaks of stays at Λ_0.
+        prior_std: Standard deviation of the prior around Λ_0 in every coordinate, where the user
+            states none: how far the profile may go for a target's sake. What no target speaks of
+            stays at Λ_0, or goes where the user expects it.
         initial_spread: Standard deviation of the particles around their centre at the start.
         min_spread: The standard deviation that it shrinks to.
         shrink_stages: Stages in which the spread falls to 1/e, until `min_spread`; a third of
@@ -34,6 +35,11 @@ class EKIConfig:
     slope_memory: float = 8.0
     level_memory: float = 2.0
     ridge: float = 2.0
+
+    @property
+    def uses_prior(self) -> bool:
+        """Whether the calibrator pulls to a prior: always."""
+        return True
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

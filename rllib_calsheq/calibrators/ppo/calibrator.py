@@ -36,6 +36,7 @@ from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.ppo.dual_weights import DualWeights
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
 from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.streams import Stream, stream_seed
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
@@ -113,6 +114,12 @@ class PPOCalibrator(Calibrator):
         self._pending: dict[str, npt.NDArray[np.float32]] = {}
         #: The classical part of the particles' next actions, (B, d), once it is known.
         self._steps: npt.NDArray[np.float32] | None = None
+
+    def set_prior(self, prior: Prior) -> None:
+        """Takes its means for Λ_0 as what the classical optimiser pulls to."""
+        super().set_prior(prior)
+        if self._classical is not None:
+            self._classical.set_prior(prior)
 
     # --- the two halves of a stage ----------------------------------------------------
 

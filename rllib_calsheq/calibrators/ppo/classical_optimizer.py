@@ -20,9 +20,11 @@ from rllib_calsheq.calibrators.ensemble_model import (
     MAX_WINDOW,
     EnsembleModel,
     mean_of_last,
+    prior_in_logits,
     to_logits,
 )
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
+from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
 
@@ -36,23 +38,27 @@ class ClassicalOptimizer:
     """The particles' centre, what they show of it, and the steps that follow.
 
     Args:
-        start: Λ_0 in the unit cube, shape (d,): the mean of the prior.
+        start: Λ_0 in the unit cube, shape (d,): the mean of the prior where the user states none.
         targets: The targets.
         config: The calibrator's fields.
     """
 
     def __init__(self, start: FloatArray, targets: TargetSet, config: PPOCalibratorConfig) -> None:
         self._config = config
-        self._prior = to_logits(start, MARGIN)
+        self._prior, self._precision = prior_in_logits(Prior.around(start), config.prior_std)
         self._model = EnsembleModel(
             targets, len(start), config.slope_memory, config.level_memory, config.slope_ridge
         )
         #: The particles' mean (d,) when they were seen last, in logits.
-        self._centre = self._prior.copy()
+        self._centre = to_logits(start, MARGIN)
         #: How long the spread has shrunk so far, in `shrink_stages`' stages.
         self._shrinking = np.zeros(())
         #: The last centres, shape (at most MAX_WINDOW, d).
         self._recent: FloatArray = np.zeros((0, len(start)))
+
+    def set_prior(self, prior: Prior) -> None:
+        """Takes its means for Λ_0 as what no target speaks of is pulled to."""
+        self._prior, self._precision = prior_in_logits(prior, self._config.prior_std)
 
     def observe(
         self, profiles: FloatArray, particles: npt.NDArray[np.intp], outcomes: FloatArray
@@ -97,7 +103,7 @@ class ClassicalOptimizer:
         spread = _length(offsets)
         step, _ = self._model.step(
             self._centre - self._prior,
-            config.prior_std**-2,
+            self._precision,
             max(config.max_step * spread, LEAST_STEP),
         )
         shrunk = config.initial_spread * float(np.exp(-self._shrinking / config.shrink_stages))
@@ -109,7 +115,7 @@ class ClassicalOptimizer:
         """Mean of the last centres, unit cube, shape (d,); None before anything was observed."""
         return mean_of_last(self._recent, stage) if len(self._recent) else None
 
-    _STATE = ("prior", "centre", "shrinking", "recent")
+    _STATE = ("centre", "shrinking", "recent")
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned, as arrays."""

@@ -95,8 +95,9 @@ class PPOCalibratorConfig:
             the targets.
         kalman_gain: Part of the classical optimiser's step (`ClassicalOptimizer`) that an untrained
             policy takes in a stage; the policy sees it and learns what to add. 0 for none.
-        prior_std: Standard deviation, in logits, of the classical step's prior around Λ_0: how far
-            a parameter may go for a target's sake. What no target speaks of stays at Λ_0.
+        prior_std: Standard deviation, in logits, of the classical step's prior around Λ_0, where
+            the user states none: how far a parameter may go for a target's sake. What no target
+            speaks of stays at Λ_0, or goes where the user expects it.
         min_spread: Standard deviation of the particles around their centre, in logits, that the
             classical optimiser keeps.
         shrink_stages: Stages in which that falls from ``initial_spread`` by 1/e, until
@@ -171,6 +172,11 @@ class PPOCalibratorConfig:
     def classical(self) -> bool:
         """Whether the policy sees, and adds to, a classical optimiser's step."""
         return self.critic == "outcomes" and self.kalman_gain > 0
+
+    @property
+    def uses_prior(self) -> bool:
+        """Whether the calibrator pulls to a prior: its classical step does."""
+        return self.classical
 
     @property
     def least_std(self) -> float:
