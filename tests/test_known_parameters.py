@@ -175,7 +175,8 @@ def test_episodes_are_played_with_whole_profiles(ray_cluster, tmp_path, num_env_
 def test_a_checkpoint_is_evaluated_certified_and_restored_as_it_was_made(ray_cluster, tmp_path):
     # The default start, 0.5, moves to the nearest bound, and there this calibrator stays.
     known = {**KNOWN, "bounds": {"only.b": [0.6, 0.9]}, "fixed": {"only.c": 0.0}}
-    algorithm = configured(known, calibrator={"name": "fixed"}).build_algo()
+    targets = {"targets": {"only.a": 0.9, "only.b": 0.9}, "reward_start": 0.123}
+    algorithm = configured(known, calibrator={"name": "fixed"}, targets=targets).build_algo()
     algorithm.train()
     path = algorithm.save_to_path(str(tmp_path / "checkpoint"))
     algorithm.stop()
@@ -183,6 +184,8 @@ def test_a_checkpoint_is_evaluated_certified_and_restored_as_it_was_made(ray_clu
     assert found["profile"] == {"only.a": 0.6, "only.b": 0.6, "only.c": 0.0}
     # By the bounds that are left; what is fixed stands at none, although 0 is one.
     assert found["at_bounds"] == {"only.a": 0.6, "only.b": 0.6}
+    # The target file's reward was measured at another start.
+    assert found["reward_start"] == found["reward"] != 0.123
     game = FrozenGame(path, CertificateConfig(supertypes="particles"))
     np.testing.assert_array_equal(game.profiles, [[0.6, 0.6, 0.0]] * 6)
 
