@@ -9,8 +9,9 @@ import pytest
 import torch
 from known_optimum import parameter_targets
 
-from rllib_calsheq.calibrators import entries, make_calibrator
+from rllib_calsheq.calibrators import entries, make_calibrator, pulls_to_prior
 from rllib_calsheq.calibrators.ppo.config import PAPER_FIELDS, PPOCalibratorConfig
+from rllib_calsheq.core.parameter_map import Prior
 
 DIM = 23
 PARTICLES = 64
@@ -166,6 +167,49 @@ class TestContract:
     def test_state_of_another_size_is_refused(self, variant):
         with pytest.raises(ValueError, match="particles"):
             make(variant).load_state_dict(make(variant, particles=5).state_dict())
+
+
+@pytest.mark.parametrize("name", [n for n in entries() if pulls_to_prior(n)])
+class TestPrior:
+    """One target, for the first of three parameters; nothing is known of the others."""
+
+    def found(self, name, prior, learning_rate=3e-3):
+        targets = parameter_targets(np.array([0.8]))
+        calibrator = make_calibrator(
+            name, start=[0.5] * 3, num_particles=32, targets=targets, seed=0, prior=prior
+        )
+        calibrator.set_learning_rate(learning_rate)
+        for _ in range(60):
+            outcomes = calibrator.ask()[:, :1]
+            rewards = targets.reward(outcomes)
+            calibrator.tell(np.arange(32), rewards, outcomes, calibrator.stage)
+        estimate = calibrator.estimate()
+        return calibrator.profiles.mean(axis=0) if estimate is None else estimate
+
+    def test_what_no_target_tells_goes_where_the_user_expects_it(self, name):
+        found = self.found(name, Prior(np.array([0.5, 0.25, 0.75]), np.full(3, np.nan)))
+        np.testing.assert_allclose(found, [0.8, 0.25, 0.75], atol=0.08)
+
+    def test_without_a_prior_it_stays_at_the_start(self, name):
+        np.testing.assert_allclose(self.found(name, None), [0.8, 0.5, 0.5], atol=0.08)
+
+    def test_a_narrow_prior_holds_against_a_target_and_a_wide_one_does_not(self, name):
+        # What PPO learns beside its classical step is after the reward, which knows no prior.
+        mean = np.array([0.3, 0.5, 0.5])
+        narrow = self.found(name, Prior(mean, np.array([1e-3, np.nan, np.nan])), 0.0)
+        wide = self.found(name, Prior(mean, np.array([0.5, np.nan, np.nan])), 0.0)
+        assert abs(narrow[0] - 0.3) < 0.1
+        assert abs(wide[0] - 0.8) < 0.1
+
+    def test_a_prior_of_other_parameters_is_refused(self, name):
+        with pytest.raises(ValueError, match="there are 4 parameters"):
+            make({"name": name}, prior=Prior(np.full(3, 0.5), np.full(3, 0.1)))
+
+
+def test_only_with_its_classical_step_does_ppo_pull_to_a_prior():
+    assert pulls_to_prior("ppo")
+    assert not pulls_to_prior("ppo", {"critic": "none"})
+    assert not pulls_to_prior("ppo", {"kalman_gain": 0.0})
 
 
 class TestPPO:

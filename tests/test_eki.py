@@ -149,11 +149,11 @@ def test_the_estimate_averages_late_centres_alone():
     calibrator = make()
     assert calibrator.estimate() is None
     centres = []
-    for stage in range(1, 61):
+    for stage in range(1, 181):
         play(calibrator, 1, noise=SCALE / 4)
         centres.append(centre(calibrator))
-        if stage in (1, 3, 20, 60):
-            window = {1: 1, 3: 1, 20: 5, 60: 10}[stage]
+        if stage in (1, 3, 40, 180):
+            window = {1: 1, 3: 1, 40: 5, 180: 20}[stage]
             expected = expit(np.mean(centres[-window:], axis=0))
             np.testing.assert_allclose(calibrator.estimate(), expected)
 

@@ -116,6 +116,22 @@ def test_a_calibrator_of_ones_own_may_pull_to_the_prior():
     np.testing.assert_allclose(prior.std, [np.nan, 0.1])
 
 
+def test_the_default_calibrator_pulls_to_the_prior():
+    config = configured({"prior": {"only.a": {"mean": 0.3, "std": 0.1}}})
+    config.validate()
+    prior = config.build_calibration().calibrator.prior
+    np.testing.assert_allclose(prior.mean, [0.3, 0.5, 0.5])
+    np.testing.assert_allclose(prior.std, [0.1, np.nan, np.nan])
+
+
+def test_a_prior_is_refused_by_the_papers_form_which_has_none():
+    config = configured(
+        {"prior": {"only.a": {"mean": 0.3}}}, calibrator={"name": "ppo", "critic": "none"}
+    )
+    with pytest.raises(ValueError, match=r"'ppo' with these fields .* of \['ppo', 'eki'\]"):
+        config.validate()
+
+
 def test_a_study_measures_from_the_start_of_the_run_in_the_environments_box():
     config = configured()
     made = stated({"env": EchoEnv, "targets": config.targets, "parameters": KNOWN})

@@ -77,6 +77,7 @@ def test_final_figures_by_hand():
         "recovered_fraction": 0.95, "reward": 0.78, "ceiling": 0.8, "reward_start": 0.2,
         "reward_stderr": 0.01, "profile": {"s.a": 1.6, "s.b": 0.9},
         "verdict": {"targets_met": 1, "num_targets": 1, "worst_miss": 0.2, "rms_miss": 0.1},
+        "at_bounds": {},
     }  # fmt: skip
     found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
     assert found["particle_reward"] == pytest.approx(0.7)
@@ -96,7 +97,7 @@ def test_final_figures_by_hand():
     assert found["relative_distance"] == pytest.approx(4 / 3)
     assert (found["at_bounds"], found["at_bounds_hidden"]) == (0, 0)
     recovery["recovered_fraction"] = 0.89
-    evaluation["profile"]["s.b"], known.profile["s.a"], known.profile["s.b"] = 0.995, 2.0, 0.0
+    evaluation["at_bounds"], known.profile["s.a"], known.profile["s.b"] = {"s.b": 1.0}, 2.0, 0.0
     found = tables.final_figures(stages, recovery, evaluation, known, SPACE)
     assert math.isnan(found["stages_to_90"])
     assert (found["at_bounds"], found["at_bounds_hidden"]) == (1, 2)
