@@ -71,6 +71,11 @@ TILTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     # that a lesser tilt would leave the percentiles of all of them together where they start.
     "steep_small": lambda x: 0.6 * np.exp(-4.5 * x),
     "steep_large": lambda x: 0.6 * np.exp(-4.5 * (1 - x)),
+    # From 1.0 down to 0.02, with the others at the other end.
+    "edge_small": lambda x: 0.02**x,
+    "edge_large": lambda x: 0.02 ** (1 - x),
+    "edge_middle": lambda x: 0.02 ** np.minimum(1.0, ((x - 0.5) / 0.5) ** 2),
+    "edge_ends": lambda x: 0.02 ** np.maximum(0.0, 1.0 - ((x - 0.5) / 0.5) ** 2),
     "wide": lambda x: np.full_like(x, 0.9),
     "thin": lambda x: np.full_like(x, 0.15),
 }
@@ -85,6 +90,9 @@ HIDDEN_PROFILES: dict[str, tuple[str, float, str, float]] = {
     "low_middle": ("low_middle", 0.7, "rising", 0.4),
     "opposed": ("large", 0.3, "steep_small", 0.7),
     "middle_opposed": ("middle", 0.7, "steep_large", 0.4),
+    "edge_small": ("edge_small", 0.6, "edge_large", 0.3),
+    "edge_large": ("edge_large", 0.4, "edge_small", 0.6),
+    "edge_middle": ("edge_middle", 0.8, "edge_ends", 0.5),
 }
 #: The hidden profile that the targets of each setting's tuned example are made from.
 SETTING_PROFILES: dict[int, str] = {
