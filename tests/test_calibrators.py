@@ -238,9 +238,9 @@ class TestPPO:
         # Without the schedule of the largest standard deviation, which is not learned.
         calibrator = make({"name": "ppo", "std_stages": 0})
         calibrator.set_learning_rate(0.0)
-        untrained = pickle.dumps(calibrator._learner.get_state()["rl_module"])
+        untrained = pickle.dumps(calibrator._policy._learner.get_state()["rl_module"])
         play(calibrator, 3)
-        assert pickle.dumps(calibrator._learner.get_state()["rl_module"]) == untrained
+        assert pickle.dumps(calibrator._policy._learner.get_state()["rl_module"]) == untrained
 
     @pytest.mark.parametrize(
         "fields", [{"kalman_gain": 0.0}, PAPER_FIELDS], ids=["outcomes", "paper"]
@@ -352,5 +352,5 @@ def test_what_the_learner_has_logged_does_not_grow_with_the_stages(variant):
     sizes = []
     for _ in range(50):
         play(calibrator, 1)
-        sizes.append(len(pickle.dumps(calibrator._learner.metrics.get_state())))
+        sizes.append(len(pickle.dumps(calibrator._policy._learner.metrics.get_state())))
     assert max(sizes) == sizes[0]

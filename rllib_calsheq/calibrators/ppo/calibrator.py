@@ -9,21 +9,13 @@ step that goes too far is shortened here.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-import torch
-from ray.rllib.algorithms.ppo import PPOConfig
-from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.evaluation.postprocessing import Postprocessing
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
-from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_calsheq.calibrators.ensemble_model import (
     MARGIN,
@@ -35,37 +27,19 @@ from rllib_calsheq.calibrators.ppo.classical_optimizer import ClassicalOptimizer
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.ppo.dual_weights import DualWeights
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
+from rllib_calsheq.calibrators.ppo.policy import IncrementPolicy
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.streams import Stream, stream_seed
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
-from rllib_calsheq.learning.lean_learner import LeanPPOLearner
-from rllib_calsheq.learning.ray_private.access import (
-    free_log_std,
-    sampling_pass,
-    update_unreduced,
-)
 
-#: The adaptive KL coefficient halves for as long as updates stay small, and would need as
-#: many stages to come back once they do not: it is kept above this.
-KL_COEFF_MIN = 0.05
-#: What RLlib's learner reports of an update, and the name it is logged under here.
-LOGGED = {
-    "mean_kl_loss": "kl",
-    "entropy": "entropy",
-    "policy_loss": "policy_loss",
-    "vf_loss": "value_loss",
-    "total_loss": "loss",
-}
 #: Change of a logit for a change of the profile by 1, in the middle of the cube: an action has one
 #: size there, whichever of the two it moves.
 LOGITS_PER_UNIT = 4.0
 #: What the policy adds to a classical action is held to about so many standard deviations of its
 #: noise, however steep the reward.
 LARGEST_ADDITION = 0.25
-#: Times that a step which went too far is halved, at most.
-MAX_HALVINGS = 20
 
 
 class PPOCalibrator(Calibrator):
@@ -96,7 +70,12 @@ class PPOCalibrator(Calibrator):
             drawn = mirrored_draws(self.rng(stream=Stream.START), num_particles, self.dim)
             spread = self.config.initial_spread * drawn
             self.profiles = from_logits(to_logits(self.profiles, MARGIN) + spread)
-        self._learner = self._build_learner()
+        self._policy = IncrementPolicy(
+            self.dim,
+            (1 + self.config.classical) * self.dim,
+            self.config,
+            stream_seed(Stream.CALIBRATOR_WEIGHTS, seed, self.stage),
+        )
         self._dual = DualWeights(targets, self.config.dual_rate)
         self._critic: OutcomeCritic | None = None
         if self.config.critic == "outcomes":
@@ -136,7 +115,7 @@ class PPOCalibrator(Calibrator):
         if self._classical is None:
             return np.zeros(self.profiles.shape, np.float32)
         unit = LOGITS_PER_UNIT * self.config.max_increment
-        std = self._action_std
+        std = self._policy.std
         return (self._classical.steps(self.profiles, unit * std) / unit).astype(np.float32)
 
     def _noise(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -160,16 +139,16 @@ class PPOCalibrator(Calibrator):
             if self._classical is not None:
                 numbers |= self._classical.observe(self.profiles, particles, outcomes)
             self._dual.update(outcomes, self.stage)
-            return numbers | self._update(self._imagine())
+            return numbers | self._policy.update(self._imagine(), self.stage)
         valid = np.isfinite(rewards)
         if not valid.any():
             return {}
         rewards = rewards[valid].astype(np.float32)
         batch = {name: column[particles[valid]] for name, column in self._pending.items()}
-        baseline = self._values(batch[Columns.OBS])
+        baseline = self._policy.values(batch[Columns.OBS])
         batch[Postprocessing.ADVANTAGES] = _standardise(rewards - baseline)
         batch[Postprocessing.VALUE_TARGETS] = rewards
-        return self._update(batch)
+        return self._policy.update(batch, self.stage)
 
     def _imagine(self) -> dict[str, npt.NDArray[np.float32]]:
         """Increments from where the particles are now, judged by the critic.
@@ -211,71 +190,16 @@ class PPOCalibrator(Calibrator):
         """
         if self._classical is None:
             return self.config.increment_cost
-        std = self._action_std
+        std = self._policy.std
         gain = float((reward - reward.mean(axis=1, keepdims=True)).std())
         bounded = gain / (2.0 * LARGEST_ADDITION * std**2 * np.sqrt(self.dim))
         return max(self.config.increment_cost, bounded)
 
-    # --- policy and learner -----------------------------------------------------------
+    # --- actions ----------------------------------------------------------------------
 
     def set_learning_rate(self, rate: float) -> None:
         """Sets β^cal_m on the optimizer."""
-        self._learner.set_learning_rate(rate)
-
-    def _build_learner(self) -> LeanPPOLearner:
-        """RLlib's PPO learner of one-step episodes, its weights drawn from the seed alone."""
-        cfg = self.config
-        ppo = (
-            PPOConfig()
-            .learners(num_learners=0, num_gpus_per_learner=0, learner_class=LeanPPOLearner)
-            .training(
-                gamma=0.0,
-                lr=cfg.learning_rate,
-                num_epochs=cfg.num_epochs,
-                # With imagined increments the baseline is their mean: no value net to train.
-                use_critic=cfg.critic == "none",
-                use_kl_loss=True,
-                kl_coeff=cfg.kl_coeff,
-                kl_target=cfg.kl_target_of(self.dim),
-                clip_param=cfg.clip_param,
-                entropy_coeff=cfg.entropy_coeff,
-                vf_loss_coeff=0.5,
-                vf_clip_param=np.inf,
-            )
-            .rl_module(
-                model_config=DefaultModelConfig(
-                    fcnet_hiddens=list(cfg.hidden_sizes),
-                    fcnet_activation="tanh",
-                    free_log_std=True,
-                    # Where no value is learned, this saves the value net's own layers.
-                    vf_share_layers=cfg.critic != "none",
-                )
-            )
-        )
-        box = gym.spaces.Box(-1.0, 1.0, (self.dim,), np.float32)
-        seen = gym.spaces.Box(-1.0, 1.0, ((1 + cfg.classical) * self.dim,), np.float32)
-        with torch.random.fork_rng(devices=[]):
-            # The CPU generator only: torch.manual_seed would reseed accelerators, too.
-            weights = stream_seed(Stream.CALIBRATOR_WEIGHTS, self.seed, self.stage)
-            torch.default_generator.manual_seed(weights)
-            learner = ppo.build_learner(spaces={DEFAULT_MODULE_ID: (seen, box)})
-        module = learner.module[DEFAULT_MODULE_ID]
-        with torch.no_grad():
-            free_log_std(module).fill_(float(np.log(cfg.initial_std)))
-            if cfg.classical:
-                # Untrained, it adds nothing but noise to the classical step.
-                for parameter in module.pi.net.parameters():
-                    parameter.zero_()
-        return learner
-
-    @property
-    def _action_std(self) -> float:
-        """Standard deviation of what the policy adds to an action, as a mean over parameters."""
-        return float(free_log_std(self._module).detach().exp().mean())
-
-    @property
-    def _module(self) -> Any:
-        return self._learner.module[DEFAULT_MODULE_ID]
+        self._policy.set_learning_rate(rate)
 
     def _sample(
         self,
@@ -284,27 +208,10 @@ class PPOCalibrator(Calibrator):
         noise: npt.NDArray[np.float32],
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Actions from profiles, classical steps and noise (M, d), as columns of RLlib's batch."""
-        observations = (2.0 * profiles - 1.0).astype(np.float32)
+        seen = (2.0 * profiles - 1.0).astype(np.float32)
         if self._classical is not None:
-            observations = np.concatenate([observations, np.clip(steps, -1.0, 1.0)], axis=1)
-        with torch.no_grad():
-            inputs = self._policy(observations)
-            mean, log_std = inputs.chunk(2, dim=-1)
-            actions = mean + log_std.exp() * torch.from_numpy(noise)
-            distribution = self._module.get_exploration_action_dist_cls().from_logits(inputs)
-            logp = distribution.logp(actions)
-        return {
-            Columns.OBS: observations,
-            Columns.ACTIONS: actions.numpy(),
-            Columns.ACTION_LOGP: logp.numpy(),
-            Columns.ACTION_DIST_INPUTS: inputs.numpy(),
-        }
-
-    def _policy(self, observations: npt.NDArray[np.float32]) -> torch.Tensor:
-        """Means and logarithms of the standard deviations of the actions, (M, 2 d)."""
-        # Nothing in this module differs between training and evaluation.
-        outputs = sampling_pass(self._module)({Columns.OBS: torch.from_numpy(observations)})
-        return outputs[Columns.ACTION_DIST_INPUTS]
+            seen = np.concatenate([seen, np.clip(steps, -1.0, 1.0)], axis=1)
+        return self._policy.sample(seen, noise)
 
     def _apply(self, profiles: FloatArray, actions: npt.NDArray[np.float32]) -> FloatArray:
         """Λ + δΛ, with the increment bounded and the result projected to the box.
@@ -323,85 +230,14 @@ class PPOCalibrator(Calibrator):
         """Beside a classical optimiser, the mean of the particles' last centres, shape (d,)."""
         return None if self._classical is None else self._classical.estimate(self.stage)
 
-    def _values(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Value baseline V(Λ), shape (M,)."""
-        with torch.no_grad():
-            values = self._module.compute_values({Columns.OBS: torch.from_numpy(observations)})
-        return values.numpy()
-
-    def _update(self, batch: dict[str, npt.NDArray[np.float32]]) -> dict[str, float]:
-        """Gives a batch to RLlib's learner; returns the numbers to log."""
-        size = len(batch[Columns.OBS])
-        parameters = list(self._module.parameters())
-        before = [parameter.detach().clone() for parameter in parameters]
-        # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
-        update_unreduced(
-            self._learner,
-            batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=size),
-            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.stage},
-            num_epochs=self.config.num_epochs,
-        )
-        metrics = self._learner.metrics
-        logged = {n: _number(metrics.peek((DEFAULT_MODULE_ID, k))) for k, n in LOGGED.items()}
-        # Where nothing reduces them, they would grow by some numbers in every stage.
-        metrics.reset()
-        log_std = free_log_std(self._module)
-        with torch.no_grad():
-            coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
-            coefficient.clamp_(min=min(KL_COEFF_MIN, self.config.kl_coeff))
-            log_std.clamp_(max=float(np.log(self.config.largest_std(self.stage))))
-            halvings = self._shorten(batch, parameters, before) if self.config.kl_limit else 0
-            if self.config.least_std > 0:
-                log_std.clamp_(min=float(np.log(self.config.least_std)))
-            std = float(log_std.exp().mean())
-        return {
-            "learning_rate": self._learner.get_learning_rate(),
-            "kl_coefficient": self._learner.get_kl_coefficients()[DEFAULT_MODULE_ID],
-            "std": std,
-            "step_halvings": float(halvings),
-            **logged,
-        }
-
-    def _shorten(
-        self,
-        batch: dict[str, npt.NDArray[np.float32]],
-        parameters: Sequence[torch.nn.Parameter],
-        before: Sequence[torch.Tensor],
-    ) -> int:
-        """Halves the step from ``before`` until its KL divergence is within the limit.
-
-        Returns:
-            How often it was halved.
-        """
-        limit = self.config.kl_limit * self.config.kl_target_of(self.dim)
-        steps = [now - then for now, then in zip(parameters, before, strict=True)]
-        for halvings in range(MAX_HALVINGS):
-            if self._divergence(batch) <= limit:
-                return halvings
-            for parameter, then, step in zip(parameters, before, steps, strict=True):
-                parameter.copy_(then + step * 0.5 ** (halvings + 1))
-        return MAX_HALVINGS
-
-    def _divergence(self, batch: dict[str, npt.NDArray[np.float32]]) -> float:
-        """Mean KL divergence, in nats, of the policy from the one that sampled the batch."""
-        sampled = torch.from_numpy(batch[Columns.ACTION_DIST_INPUTS])
-        inputs = self._policy(batch[Columns.OBS])
-        distribution = self._module.get_exploration_action_dist_cls()
-        kl = distribution.from_logits(sampled).kl(distribution.from_logits(inputs))
-        return float(kl.mean())
-
     # --- state ------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Particles, pending proposal, learner with optimizer and KL coefficient, critic."""
-        learner = self._learner.get_state()
-        # RLlib's running metrics: not needed to go on, and not plain data.
-        learner.pop("metrics_logger", None)
         return super().state_dict() | {
             "pending": {name: column.copy() for name, column in self._pending.items()},
             "steps": None if self._steps is None else self._steps.copy(),
-            # A copy: RLlib's arrays share memory with the live weights and moments.
-            "learner": copy.deepcopy(learner),
+            "learner": self._policy.state_dict(),
             "critic": None if self._critic is None else self._critic.state_dict(),
             "dual": self._dual.state_dict(),
             "classical": None if self._classical is None else self._classical.state_dict(),
@@ -423,7 +259,7 @@ class PPOCalibrator(Calibrator):
         super().load_state_dict(state)
         self._pending = {name: np.array(column) for name, column in state["pending"].items()}
         self._steps = None if state["steps"] is None else np.array(state["steps"])
-        self._learner.set_state(copy.deepcopy(state["learner"]))
+        self._policy.load_state_dict(state["learner"])
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
             self._dual.load_state_dict(state["dual"])
@@ -435,8 +271,3 @@ def _standardise(values: npt.NDArray) -> npt.NDArray[np.float32]:
     """Mean 0 and standard deviation 1, as PPO's advantages."""
     values = values - values.mean()
     return (values / max(float(values.std()), 1e-8)).astype(np.float32)
-
-
-def _number(value: Any) -> float:
-    """A logged value, which may be a tensor with a graph behind it."""
-    return float(value.detach() if isinstance(value, torch.Tensor) else value)

@@ -1,0 +1,228 @@
+"""The calibrator's policy: a Gaussian of increments, and RLlib's PPO learner that trains it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
+from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.ray_private.access import (
+    free_log_std,
+    sampling_pass,
+    update_unreduced,
+)
+
+#: The adaptive KL coefficient halves for as long as updates stay small, and would need as
+#: many stages to come back once they do not: it is kept above this.
+KL_COEFF_MIN = 0.05
+#: What RLlib's learner reports of an update, and the name it is logged under here.
+LOGGED = {
+    "mean_kl_loss": "kl",
+    "entropy": "entropy",
+    "policy_loss": "policy_loss",
+    "vf_loss": "value_loss",
+    "total_loss": "loss",
+}
+#: Times that a step which went too far is halved, at most.
+MAX_HALVINGS = 20
+
+
+class IncrementPolicy:
+    """Independent Gaussians of d actions with free standard deviations, trained by PPO.
+
+    Args:
+        dim: d.
+        observed: p, length of an observation.
+        config: The calibrator's fields.
+        seed: Seed of the first weights.
+    """
+
+    def __init__(self, dim: int, observed: int, config: PPOCalibratorConfig, seed: int) -> None:
+        self._dim = dim
+        self._config = config
+        self._learner = self._build_learner(observed, seed)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the optimizer's rate."""
+        self._learner.set_learning_rate(rate)
+
+    def _build_learner(self, observed: int, seed: int) -> LeanPPOLearner:
+        """RLlib's PPO learner of one-step episodes, its weights drawn from the seed alone."""
+        cfg = self._config
+        ppo = (
+            PPOConfig()
+            .learners(num_learners=0, num_gpus_per_learner=0, learner_class=LeanPPOLearner)
+            .training(
+                gamma=0.0,
+                lr=cfg.learning_rate,
+                num_epochs=cfg.num_epochs,
+                # With imagined increments the baseline is their mean: no value net to train.
+                use_critic=cfg.critic == "none",
+                use_kl_loss=True,
+                kl_coeff=cfg.kl_coeff,
+                kl_target=cfg.kl_target_of(self._dim),
+                clip_param=cfg.clip_param,
+                entropy_coeff=cfg.entropy_coeff,
+                vf_loss_coeff=0.5,
+                vf_clip_param=np.inf,
+            )
+            .rl_module(
+                model_config=DefaultModelConfig(
+                    fcnet_hiddens=list(cfg.hidden_sizes),
+                    fcnet_activation="tanh",
+                    free_log_std=True,
+                    # Where no value is learned, this saves the value net's own layers.
+                    vf_share_layers=cfg.critic != "none",
+                )
+            )
+        )
+        box = gym.spaces.Box(-1.0, 1.0, (self._dim,), np.float32)
+        seen = gym.spaces.Box(-1.0, 1.0, (observed,), np.float32)
+        with torch.random.fork_rng(devices=[]):
+            # The CPU generator only: torch.manual_seed would reseed accelerators, too.
+            torch.default_generator.manual_seed(seed)
+            learner = ppo.build_learner(spaces={DEFAULT_MODULE_ID: (seen, box)})
+        module = learner.module[DEFAULT_MODULE_ID]
+        with torch.no_grad():
+            free_log_std(module).fill_(float(np.log(cfg.initial_std)))
+            if cfg.classical:
+                # Untrained, it adds nothing but noise to the classical step.
+                for parameter in module.pi.net.parameters():
+                    parameter.zero_()
+        return learner
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of what the policy adds to an action, as a mean over parameters."""
+        return float(free_log_std(self._module).detach().exp().mean())
+
+    @property
+    def _module(self) -> Any:
+        return self._learner.module[DEFAULT_MODULE_ID]
+
+    def sample(
+        self, observations: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Actions of observations (M, p) with standard normal noise (M, d).
+
+        Returns:
+            Columns of RLlib's batch: observations, actions, their log-probabilities, inputs of the
+            distribution.
+        """
+        with torch.no_grad():
+            inputs = self._inputs(observations)
+            mean, log_std = inputs.chunk(2, dim=-1)
+            actions = mean + log_std.exp() * torch.from_numpy(noise)
+            distribution = self._module.get_exploration_action_dist_cls().from_logits(inputs)
+            logp = distribution.logp(actions)
+        return {
+            Columns.OBS: observations,
+            Columns.ACTIONS: actions.numpy(),
+            Columns.ACTION_LOGP: logp.numpy(),
+            Columns.ACTION_DIST_INPUTS: inputs.numpy(),
+        }
+
+    def _inputs(self, observations: npt.NDArray[np.float32]) -> torch.Tensor:
+        """Means and logarithms of the standard deviations of the actions, (M, 2 d)."""
+        # Nothing in this module differs between training and evaluation.
+        outputs = sampling_pass(self._module)({Columns.OBS: torch.from_numpy(observations)})
+        return outputs[Columns.ACTION_DIST_INPUTS]
+
+    def values(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Value baseline V(Λ), shape (M,)."""
+        with torch.no_grad():
+            values = self._module.compute_values({Columns.OBS: torch.from_numpy(observations)})
+        return values.numpy()
+
+    def update(self, batch: dict[str, npt.NDArray[np.float32]], stage: int) -> dict[str, float]:
+        """Gives a stage's batch to RLlib's learner; returns the numbers to log."""
+        size = len(batch[Columns.OBS])
+        parameters = list(self._module.parameters())
+        before = [parameter.detach().clone() for parameter in parameters]
+        # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
+        update_unreduced(
+            self._learner,
+            batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=size),
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: stage},
+            num_epochs=self._config.num_epochs,
+        )
+        metrics = self._learner.metrics
+        logged = {n: _number(metrics.peek((DEFAULT_MODULE_ID, k))) for k, n in LOGGED.items()}
+        # Where nothing reduces them, they would grow by some numbers in every stage.
+        metrics.reset()
+        log_std = free_log_std(self._module)
+        with torch.no_grad():
+            coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
+            coefficient.clamp_(min=min(KL_COEFF_MIN, self._config.kl_coeff))
+            log_std.clamp_(max=float(np.log(self._config.largest_std(stage))))
+            halvings = self._shorten(batch, parameters, before) if self._config.kl_limit else 0
+            if self._config.least_std > 0:
+                log_std.clamp_(min=float(np.log(self._config.least_std)))
+            std = float(log_std.exp().mean())
+        return {
+            "learning_rate": self._learner.get_learning_rate(),
+            "kl_coefficient": self._learner.get_kl_coefficients()[DEFAULT_MODULE_ID],
+            "std": std,
+            "step_halvings": float(halvings),
+            **logged,
+        }
+
+    def _shorten(
+        self,
+        batch: dict[str, npt.NDArray[np.float32]],
+        parameters: Sequence[torch.nn.Parameter],
+        before: Sequence[torch.Tensor],
+    ) -> int:
+        """Halves the step from ``before`` until its KL divergence is within the limit.
+
+        Returns:
+            How often it was halved.
+        """
+        limit = self._config.kl_limit * self._config.kl_target_of(self._dim)
+        steps = [now - then for now, then in zip(parameters, before, strict=True)]
+        for halvings in range(MAX_HALVINGS):
+            if self._divergence(batch) <= limit:
+                return halvings
+            for parameter, then, step in zip(parameters, before, steps, strict=True):
+                parameter.copy_(then + step * 0.5 ** (halvings + 1))
+        return MAX_HALVINGS
+
+    def _divergence(self, batch: dict[str, npt.NDArray[np.float32]]) -> float:
+        """Mean KL divergence, in nats, of the policy from the one that sampled the batch."""
+        sampled = torch.from_numpy(batch[Columns.ACTION_DIST_INPUTS])
+        inputs = self._inputs(batch[Columns.OBS])
+        distribution = self._module.get_exploration_action_dist_cls()
+        kl = distribution.from_logits(sampled).kl(distribution.from_logits(inputs))
+        return float(kl.mean())
+
+    # --- state ------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learner's state: weights, optimizer, KL coefficient."""
+        state = self._learner.get_state()
+        # RLlib's running metrics: not needed to go on, and not plain data.
+        state.pop("metrics_logger", None)
+        # A copy: RLlib's arrays share memory with the live weights and moments.
+        return copy.deepcopy(state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        self._learner.set_state(copy.deepcopy(dict(state)))
+
+
+def _number(value: Any) -> float:
+    """A logged value, which may be a tensor with a graph behind it."""
+    return float(value.detach() if isinstance(value, torch.Tensor) else value)
