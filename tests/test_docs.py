@@ -22,7 +22,11 @@ from rllib_calsheq.envs import MarketConfig, MarketEnv
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "docs" / "results" / "README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs" / "results").rglob("README.md"),
+    ]
 )
 EXAMPLES = sorted((ROOT / "tuned_examples").glob("*.yaml"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
