@@ -1,6 +1,6 @@
-"""Recovered fraction of hidden profiles: several targets, several seeds.
+"""Targets met at hidden profiles: several target files, several seeds.
 
-    python benchmarks/recovery.py                                 # five profiles, seed 0
+    python benchmarks/recovery.py                                 # eight profiles, seed 0
     python benchmarks/recovery.py --targets setting_3_small --seeds 0 1 2 3
 
 Every run is `rllib train -f tuned_examples/calsheq.yaml --resume` with another target file or
@@ -21,6 +21,7 @@ from rllib_calsheq.results.checkpoints import EVALUATION_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = [f"setting_3_{name}" for name in ("small", "large", "middle", "extremes", "lower_half")]
+TARGETS += [f"setting_5_edge_{name}" for name in ("small", "large", "middle")]
 
 
 def run(storage, targets, seed, stages, extra):
@@ -44,10 +45,11 @@ def run(storage, targets, seed, stages, extra):
             subprocess.run(command, check=True, stdout=output, stderr=output, env=environment)
     evaluation = json.loads(found.read_text(encoding="utf-8"))
     keys = ("recovered_fraction", "reward", "reward_stderr", "reward_start", "ceiling")
-    result = {key: evaluation[key] for key in keys}
+    result = dict(evaluation["verdict"])
+    result |= {key: evaluation[key] for key in keys}
     print(
-        f"{name}: recovered {result['recovered_fraction']:.3f} (reward {result['reward']:.3f} ± "
-        f"{result['reward_stderr']:.3f}) after {time.perf_counter() - start:.0f} s",
+        f"{name}: {result['summary']} (worst miss {result['worst_miss']:.2f} scales, recovered "
+        f"fraction {result['recovered_fraction']:.3f}) after {time.perf_counter() - start:.0f} s",
         file=sys.stderr,
         flush=True,
     )
@@ -58,7 +60,7 @@ def main():
     options = parser(__doc__)
     options.add_argument("--targets", nargs="+", default=TARGETS, help="target files, by name")
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
-    options.add_argument("--stages", type=int, default=300)
+    options.add_argument("--stages", type=int, default=200)
     options.add_argument("--jobs", type=int, default=2, help="runs at a time (default: 2)")
     options.add_argument("--storage-path", default=f"{STORAGE}/recovery")
     options.add_argument("--set", dest="extra", action="append", default=[], help="as rllib train")
@@ -75,7 +77,7 @@ def main():
     if args.json:
         show(found, True)
     else:
-        show({name: result["recovered_fraction"] for name, result in found.items()}, False)
+        show({name: result["summary"] for name, result in found.items()}, False)
 
 
 if __name__ == "__main__":
