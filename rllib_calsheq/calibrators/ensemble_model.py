@@ -40,8 +40,10 @@ LEAST_NOISE = 0.03
 FAR_WEIGHT = 3.0
 #: Factor by which a step's damping grows until the step is short enough (Levenberg, Marquardt).
 DAMPING_FACTOR = 2.0
-#: Once all mean misses are within so many scales, the particles have found the way.
+#: Once all mean misses are within so many scales, the particles have found the way, and their
+#: spread, which bends what they show of their centre, shrinks so many times as fast.
 NEAR = 0.5
+HASTE = 3.0
 #: A Λ_0 at a bound is taken to be this far inside, where something may still be seen to move.
 MARGIN = 0.01
 #: Profiles are taken to be at least this far inside, so that their logits are finite.
@@ -74,6 +76,11 @@ def prior_in_logits(prior: Prior, usual_std: float) -> tuple[FloatArray, FloatAr
     # A logit changes by 1 / (Λ (1 − Λ)) times what its parameter does.
     stated = prior.std / (inside * (1.0 - inside))
     return mean, np.where(np.isnan(stated), usual_std, stated) ** -2.0
+
+
+def shrunk_spread(initial: float, least: float, shrunk_for: float, stages: float) -> float:
+    """A spread that falls by 1/e in so many stages, until the least one."""
+    return max(least, initial * float(np.exp(-shrunk_for / stages)))
 
 
 def mean_of_last(centres: FloatArray, stage: int) -> FloatArray:
@@ -130,6 +137,11 @@ class EnsembleModel:
         return bool(((np.abs(self._level) <= NEAR) & (self._level_weight > 0)).all())
 
     @property
+    def haste(self) -> float:
+        """Stages that this one counts for in the shrinking of the particles' spread."""
+        return HASTE if self.near else 1.0
+
+    @property
     def observed(self) -> bool:
         """Whether it has seen an episode."""
         return bool(self._level_weight.any())
@@ -141,8 +153,7 @@ class EnsembleModel:
             offsets: Particles' coordinates less the centre's, shape (M, d).
             outcomes: Their outcome vectors, shape (M, N), NaN where one did not happen.
         """
-        targets = self._targets
-        misses = (outcomes[:, targets.index] - targets.values) / targets.scales
+        misses = self._targets.signed_misses(outcomes)
         happened = np.isfinite(misses)
         misses = np.where(happened, misses, np.nan)
         count = happened.sum(axis=0)

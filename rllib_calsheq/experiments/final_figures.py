@@ -107,7 +107,8 @@ def final_figures(
         "distance": distance,
         "distance_start": distance_start,
         "relative_distance": distance / distance_start if distance_start else np.nan,
-        "at_bounds": float(len(evaluation.get("at_bounds", ()))),
+        # Evaluations of an earlier version do not say.
+        "at_bounds": float(len(evaluation["at_bounds"])) if "at_bounds" in evaluation else np.nan,
         "at_bounds_hidden": np.nan if hidden is None else len(parameters_at_bounds(space, hidden)),
         "recovered_fraction": _number(evaluation["recovered_fraction"]),
         "reward": evaluation["reward"],

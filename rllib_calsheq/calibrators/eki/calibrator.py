@@ -20,6 +20,7 @@ from rllib_calsheq.calibrators.ensemble_model import (
     mean_of_last,
     mirrored_draws,
     prior_in_logits,
+    shrunk_spread,
     to_logits,
 )
 from rllib_calsheq.core.calibrator import Calibrator
@@ -31,9 +32,6 @@ from rllib_calsheq.core.targets import TargetSet
 
 #: Two mirrored particles are the fewest that show a slope.
 MIN_PARTICLES = 2
-#: Once the model is near all targets, the particles' spread, which bends what they show of their
-#: centre, shrinks so many times as fast.
-HASTE = 3.0
 
 
 class EKICalibrator(Calibrator):
@@ -95,8 +93,9 @@ class EKICalibrator(Calibrator):
     def spread(self) -> float:
         """Standard deviation of the particles around their centre at this stage, in logits."""
         config = self.config
-        shrunk = config.initial_spread * float(np.exp(-self._shrinking / config.shrink_stages))
-        return max(config.min_spread, shrunk)
+        return shrunk_spread(
+            config.initial_spread, config.min_spread, float(self._shrinking), config.shrink_stages
+        )
 
     # --- the two halves of a stage ----------------------------------------------------
 
@@ -109,7 +108,7 @@ class EKICalibrator(Calibrator):
         self, particles: npt.NDArray[np.intp], rewards: FloatArray, outcomes: FloatArray
     ) -> dict[str, float]:
         self._model.observe(self._coordinates[particles] - self._centre, outcomes)
-        near = self._model.near
+        haste = self._model.haste
         step, damping = self._model.step(
             self._centre - self._prior,
             self._precision,
@@ -124,7 +123,7 @@ class EKICalibrator(Calibrator):
             "step": float(np.abs(step).max()),
             "damping": damping,
         }
-        self._shrinking = self._shrinking + (HASTE if near else 1.0)
+        self._shrinking = self._shrinking + haste
         return numbers
 
     # --- what was found ---------------------------------------------------------------

@@ -21,6 +21,7 @@ from rllib_calsheq.calibrators.ensemble_model import (
     EnsembleModel,
     mean_of_last,
     prior_in_logits,
+    shrunk_spread,
     to_logits,
 )
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
@@ -28,8 +29,6 @@ from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet
 
-#: Once the model is near all targets, the particles come together so many times as fast.
-HASTE = 3.0
 #: Shortest limit on a step of the centre in one coordinate, in logits.
 LEAST_STEP = 0.1
 
@@ -80,7 +79,7 @@ class ClassicalOptimizer:
         self._centre = centre
         self._recent = np.concatenate([self._recent, centre[None]])[-MAX_WINDOW:]
         self._model.observe(coordinates[particles] - centre, outcomes)
-        self._shrinking = self._shrinking + (HASTE if self._model.near else 1.0)
+        self._shrinking = self._shrinking + self._model.haste
         return {
             "spread": _length(coordinates - centre),
             "worst_miss": float(np.abs(self._model.level).max()),
@@ -106,8 +105,9 @@ class ClassicalOptimizer:
             self._precision,
             max(config.max_step * spread, LEAST_STEP),
         )
-        shrunk = config.initial_spread * float(np.exp(-self._shrinking / config.shrink_stages))
-        wanted = max(config.min_spread, shrunk)
+        wanted = shrunk_spread(
+            config.initial_spread, config.min_spread, float(self._shrinking), config.shrink_stages
+        )
         left = np.sqrt(max(wanted**2 - noise**2, 0.0)) / max(spread, 1e-9)
         return np.asarray(config.kalman_gain * step - (1.0 - min(left, 1.0)) * offsets)
 

@@ -45,7 +45,8 @@ class PPOCalibratorConfig:
 
     Attributes:
         max_increment: Largest increment of a parameter in one stage, as a fraction of its
-            range. An action of ±1 is an increment of this size.
+            range. An action of ±1 is an increment of this size; beside a classical optimiser,
+            whose coordinates are logits, in the middle of the range, and less towards its ends.
         initial_std: Standard deviation of the policy's actions at the start.
         initial_spread: Standard deviation of the particles around Λ_0 at the start, in logits of
             the unit cube (1.8 is about uniform around its middle). 0 for all at Λ_0, as
