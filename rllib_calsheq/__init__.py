@@ -4,6 +4,7 @@ The public names are below. Each is loaded when it is first asked for, so that i
 package loads neither Ray nor Torch.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rllib_calsheq.core.lazy import lazy_names
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from rllib_calsheq.envs.one_episode import OneEpisodeEnv
     from rllib_calsheq.results.evaluation import evaluate
 
+
+# In a checkout that is not installed, as the working directory of a Ray job is not, or that stands
+# before an installed copy on Python's path, `envs/` and `callbacks/` are beside this package.
+_here = Path(__file__).resolve().parent
+if not (_here / "envs").is_dir() and (_here.parent / "callbacks" / "calibration.py").is_file():
+    __path__.append(str(_here.parent))
 
 __all__ = [
     "CALSHEQ",

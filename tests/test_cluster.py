@@ -1,0 +1,118 @@
+"""The README's cluster recipes, on three hosts with addresses of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from cluster_hosts import Hosts, bare_python, can_make_hosts
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = 4
+SETTINGS = [
+    "--set", "config.num_env_runners=2", "--set", "config.num_particles=8",
+    "--set", "config.minibatch_size=512", "--set", f"stop.training_iteration={STAGES}",
+]  # fmt: skip
+#: What a bare host lacks of what the package needs.
+LACKING = ("cma", "matplotlib", "pydantic", "rich", "scipy", "pyyaml", "setuptools")
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not can_make_hosts(), reason="needs root and network namespaces"),
+]
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A folder with a short path: a bare Python, a checkout, and what all hosts share.
+
+    That is wheels, as a package index would have them: the build system's, and what a bare host
+    lacks of what the package needs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="cq"))
+    bare_python(folder / "bare")
+    checkout, wheels = folder / "checkout", folder / "shared" / "wheels"
+    for name in ("rllib_calsheq", "envs", "callbacks", "tuned_examples"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(wheels), str(checkout)], check=True)
+    shutil.rmtree(checkout / "build", ignore_errors=True)
+    pins = ["-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, "download", "-q", "-d", str(wheels), *pins, *LACKING], check=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def finished(job, storage, name):
+    """Checks that a job ended well, and that all it should leave lies in its storage."""
+    assert job.returncode == 0, job.stdout[-6000:]
+    trial = storage / name / "trial_00000"
+    rows = (trial / "result.json").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["training_iteration"] for row in rows] == list(range(1, STAGES + 1))
+    made = {path.name for path in trial.iterdir()}
+    assert {"evaluation.json", "reward.png", "outcomes.png", "parameters.png"} <= made
+    assert "targets met" in job.stdout
+    runners = {json.loads(row)["fault_tolerance"]["num_healthy_workers"] for row in rows}
+    assert runners == {2}
+    return trial
+
+
+def recipes(section):
+    """The bash blocks of a section of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"### {section}\n")[2]
+    return re.findall(
+        r"^```bash\n(.*?)^```$", text.partition("\n### ")[0], re.DOTALL | re.MULTILINE
+    )
+
+
+def submitted(hosts, place, recipe, storage):
+    """Runs a recipe from the checkout on the head, small and to its end; checks what it left."""
+    line = recipe.strip().replace("/mnt/shared/runs", f"/mnt/shared/{storage}")
+    line = line.replace("config.num_env_runners=16", "config.num_env_runners=2")
+    job = hosts.run(0, ["sh", "-ec", f"{line} {shlex.join(SETTINGS)}"], cwd=place / "checkout")
+    finished(job, place / "shared" / storage, "calsheq")
+
+
+def test_a_job_on_hosts_with_the_project_installed(place):
+    """The actors of the one trial need all three hosts."""
+    venv = bare_python(place / "installed")
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-index"]
+    wheels = place / "shared" / "wheels"
+    subprocess.run(
+        [*pip, "--find-links", str(wheels), *map(str, wheels.glob("rllib_calsheq-*"))], check=True
+    )
+    environment = {"RAY_AUTH_MODE": "disabled"}
+    with Hosts(place / "a", place / "shared", 3, environment, venv) as hosts:
+        hosts.start(cpus=1)
+        submitted(hosts, place, recipes("On a cluster")[0], "installed")
+
+
+def test_jobs_that_bring_the_project_along_to_hosts_with_ray_alone(place):
+    """As working directory and as a wheel, with a token that all hosts have."""
+    _, as_directory, as_wheel = recipes("On a cluster")
+    # No host reaches a package index.
+    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/mnt/shared/wheels"}
+    environment["RAY_AUTH_MODE"] = "token"
+    with Hosts(place / "b", place / "shared", 3, environment, place / "bare" / "venv") as hosts:
+        for i in range(3):
+            token = hosts.home(i) / ".ray" / "auth_token"
+            token.parent.mkdir()
+            token.write_text("a" * 32, encoding="utf-8")
+        hosts.start(cpus=1)
+        bare = hosts.run(1, ["python", "-c", "import ray, torch; import rllib_calsheq"])
+        assert "No module named 'rllib_calsheq'" in bare.stdout
+        submitted(hosts, place, as_directory, "directory")
+        submitted(hosts, place, as_wheel, "wheel")
+        refused = hosts.run(0, ["env", f"RAY_AUTH_TOKEN={'b' * 32}", "ray", "job", "list"])
+        assert refused.returncode != 0
+        assert "token" in refused.stdout.lower()
