@@ -101,7 +101,10 @@ SHARE = {"supertype_1.share": 0.3}
         (spec({"lr_cal": {"initial": "1e-3"}}), ["lr_cal: initial is '1e-3'", "1.0e-3"]),
         (spec({"lr_cal": 0.001}), ["lr_cal must be a mapping of its fields"]),
         (spec({"calibrator": {"num_epochs": True}}), ["calibrator 'ppo': num_epochs is True"]),
-        (spec({"calibrator": {"critic_correction": 1}}), ["critic_correction is 1", "true or"]),
+        (
+            spec({"calibrator": {"critic_heteroscedastic": 1}}),
+            ["critic_heteroscedastic is 1", "true or"],
+        ),
         (spec({"calibrator": {"name": "cma", "min_std": True}}), ["'cma': min_std is True"]),
         (spec({"calibrator": {"name": "random", "memory": "x"}}), ["'random': memory is 'x'"]),
         (spec({"env_config": {"num_inside": True}}), ["the subway: num_inside is True"]),

@@ -162,18 +162,6 @@ class TestUsed:
         expected = critic.expected_reward(self.PROFILES[:20], 4, np.random.default_rng(0))
         np.testing.assert_allclose(expected, self.TARGETS.reward(self.PROFILES[:20]), atol=1e-3)
 
-    def test_the_critic_softens_a_formula_of_the_loss(self):
-        """The largest loss of pooled outcomes, that of a target far away, is the softness w."""
-        spec = {"a": {"value": 3.5, "loss": "squared"}, "b": {"value": 2.5, "loss": "band"}}
-        targets = TargetSet.from_mapping(spec, [Outcome(name, 1.0) for name in "ab"])
-        profiles = self.PROFILES[:, :2] - self.PROFILES[:, :2].mean(axis=0) + 0.5
-        critic = OutcomeCritic(targets, dim=2, memory=1e6, ridge=1e-6, softening_stages=1e9)
-        critic.update(profiles, profiles)
-        x = np.stack([(profiles[:, 0] - 3.5) ** 2, 2.5 - profiles[:, 1] - 1.0], axis=1) / 9.0
-        found = critic.expected_reward(profiles, 4, np.random.default_rng(0))
-        softened = (1 / (1 + x / 9 + 8 / 9 * x**2)).mean(axis=1)
-        np.testing.assert_allclose(found, softened, atol=2e-3)
-
     def test_the_trust_region_applies_the_known_reward(self):
         calibrator = make_calibrator(
             "bo_tr", start=[0.5] * 4, num_particles=4, targets=self.TARGETS, seed=0

@@ -44,8 +44,6 @@ class Stream(enum.IntEnum):
     PROPOSAL = 13
     #: Increments that are imagined, and the noise of their outcomes.
     IMAGINATION = 14
-    #: Residuals that the outcome critic's correction is fitted with; the same in every stage ().
-    CORRECTION = 15
     #: Bayesian optimisation: the first trials (seed).
     DESIGN = 16
     #: Bayesian optimisation: fitting the model (seed, number of trials).

@@ -25,7 +25,6 @@ from rllib_calsheq.calibrators.ensemble_model import (
 )
 from rllib_calsheq.calibrators.ppo.classical_optimizer import ClassicalOptimizer
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
-from rllib_calsheq.calibrators.ppo.dual_weights import DualWeights
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
 from rllib_calsheq.calibrators.ppo.policy import IncrementPolicy
 from rllib_calsheq.core.calibrator import Calibrator
@@ -76,7 +75,6 @@ class PPOCalibrator(Calibrator):
             self.config,
             stream_seed(Stream.CALIBRATOR_WEIGHTS, seed, self.stage),
         )
-        self._dual = DualWeights(targets, self.config.dual_rate)
         self._critic: OutcomeCritic | None = None
         if self.config.critic == "outcomes":
             memory = self.config.critic_memory_of(self.dim, num_particles)
@@ -85,8 +83,6 @@ class PPOCalibrator(Calibrator):
                 self.dim,
                 memory,
                 self.config.critic_ridge,
-                correct=self.config.critic_correction,
-                softening_stages=self.config.softening_stages,
                 heteroscedastic=self.config.critic_heteroscedastic,
             )
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
@@ -138,7 +134,6 @@ class PPOCalibrator(Calibrator):
             numbers = self._critic.update(self.profiles[particles], outcomes)
             if self._classical is not None:
                 numbers |= self._classical.observe(self.profiles, particles, outcomes)
-            self._dual.update(outcomes, self.stage)
             return numbers | self._policy.update(self._imagine(), self.stage)
         valid = np.isfinite(rewards)
         if not valid.any():
@@ -168,7 +163,7 @@ class PPOCalibrator(Calibrator):
         batch = self._sample(profiles, steps, noise)
         moved = self._apply(profiles, steps + batch[Columns.ACTIONS])
         if cfg.fit == "means":
-            reward = self._critic.mean_reward(moved, self._dual.weights)
+            reward = self._critic.mean_reward(moved)
         else:
             reward = self._critic.expected_reward(moved, cfg.imagined_noise, rng)
         reward -= cfg.spread_cost * np.square(moved - self.profiles.mean(axis=0)).sum(axis=1)
@@ -239,7 +234,6 @@ class PPOCalibrator(Calibrator):
             "steps": None if self._steps is None else self._steps.copy(),
             "learner": self._policy.state_dict(),
             "critic": None if self._critic is None else self._critic.state_dict(),
-            "dual": self._dual.state_dict(),
             "classical": None if self._classical is None else self._classical.state_dict(),
         }
 
@@ -262,7 +256,6 @@ class PPOCalibrator(Calibrator):
         self._policy.load_state_dict(state["learner"])
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
-            self._dual.load_state_dict(state["dual"])
         if self._classical is not None:
             self._classical.load_state_dict(state["classical"])
 

@@ -76,12 +76,7 @@ class PPOCalibratorConfig:
         critic_memory: Stages after which the weight of a stage in the critic has fallen to
             1/e; None for ``MIN_MEMORY_STAGES``, or more when there are few particles.
         critic_ridge: Ridge penalty of the critic, in episodes.
-        critic_correction: Whether the critic's reward is corrected by what it missed in the
-            last real episodes.
         critic_heteroscedastic: Whether the noise of an outcome may depend on the profile.
-        softening_stages: While a pooled outcome misses its target by more than a scale, the scales
-            of the imagined reward are as wide as the largest miss, and far targets count more
-            than near ones: less so with every stage, by a factor 1/e after this many. 0 for none.
         imagined_states: Profiles (of particles) that increments are imagined from in each
             stage, at most.
         imagined_increments: Increments imagined in each stage, over all these profiles; at
@@ -107,9 +102,6 @@ class PPOCalibratorConfig:
         slope_memory: Stages after which a stage's weight in the slopes has fallen to 1/e.
         level_memory: The same for the outcomes at the particles' centre.
         slope_ridge: Ridge penalty on the slopes, in episodes at one logit from the centre.
-        dual_rate: Rise in a stage, for each scale of a pooled miss, of the logarithm of the factor
-            on a target's weight in the reward of ``means``: an inverse loss would give one target
-            up for a little of many (`DualWeights`). 0 for none.
         increment_cost: Reward charged for the square of what the policy adds to an action. Without
             it, parameters that no target depends on drift at full speed with the critic's
             errors, and the profile does not come to rest.
@@ -135,9 +127,7 @@ class PPOCalibratorConfig:
     critic: Literal["none", "outcomes"] = "outcomes"
     critic_memory: Positive | None = None
     critic_ridge: Positive = 1.0
-    critic_correction: bool = True
     critic_heteroscedastic: bool = True
-    softening_stages: NonNegative = 200.0
     imagined_states: Count = 64
     imagined_increments: Count = 2048
     imagined_noise: Count = 16
@@ -151,7 +141,6 @@ class PPOCalibratorConfig:
     slope_memory: Positive = 3.0
     level_memory: Positive = 2.0
     slope_ridge: Positive = 2.0
-    dual_rate: NonNegative = 0.05
     increment_cost: NonNegative = 0.3
     spread_cost: NonNegative = 0.01
 

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge, solve_ridge
-from rllib_calsheq.core.streams import Stream, stream_rng
+from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 
@@ -30,19 +29,14 @@ MAX_DIM_WITH_PRODUCTS = 32
 SECOND_ORDER_WEIGHT = 0.4
 #: Weight of the constant, so large that the ridge penalty does not bear on it.
 CONSTANT_WEIGHT = 10.0
-#: Residuals kept for the noise, and episodes that the correction is fitted to.
+#: Residuals kept for the noise.
 NUM_RESIDUALS = 512
-#: Ridge penalty of the correction, in units of the critic's own: it sees whole rewards, which
-#: are noisier than the outcomes, and must not answer to their noise.
-CORRECTION_RIDGE = 16.0
 #: Ridge penalty of the noise, in units of the critic's own: an absolute residual says little.
 NOISE_RIDGE = 4.0
 #: The noise of a profile is at most this many times the usual one, and at least 1 over it.
 NOISE_RANGE = 3.0
 #: The usual noise is at least this, in scales, so that it can be divided by.
 LEAST_NOISE = 1e-3
-#: Residuals that the correction's expectations are taken over.
-NUM_CORRECTION_NOISE = 16
 
 
 class OutcomeCritic:
@@ -59,14 +53,6 @@ class OutcomeCritic:
         memory: Stages after which the weight of a stage has fallen to 1/e.
         ridge: Ridge penalty, in units of episodes: directions seen by fewer episodes
             than this are shrunk.
-        correct: Whether the expected reward is corrected by a linear fit of what it has
-            missed in the recent episodes. Without it, a bias of the predicted outcomes can
-            lead the particles downhill for good.
-        softening_stages: As long as pooled outcomes have a loss above 1 on some target, all losses
-            are divided by the largest one, and the reward is curved, so that far
-            targets count more than near ones: less so with every stage; it has fallen to 1/e after
-            this many. An inverse loss is flat far from its target and steep at it, so that giving
-            a far target up for near ones would be a local optimum. 0 for none.
         heteroscedastic: Whether the mean absolute residual of each outcome is taken to be a linear
             function of the profile. Otherwise outcomes scatter alike everywhere, and of two
             profiles with the same mean outcomes the quieter one is not seen to be better.
@@ -79,8 +65,6 @@ class OutcomeCritic:
         memory: float,
         ridge: float,
         *,
-        correct: bool = True,
-        softening_stages: float = 0.0,
         heteroscedastic: bool = True,
     ) -> None:
         self._targets = targets
@@ -104,12 +88,6 @@ class OutcomeCritic:
         #: Residuals (R, K), those of outcomes that happened first, and how many these are (K,).
         self._residuals: FloatArray = np.zeros((0, K))
         self._num_residuals: npt.NDArray[np.intp] = np.zeros(K, dtype=np.intp)
-        self._softening_stages = softening_stages
-        #: Stages so far, and the softness: numbers, as arrays like the rest.
-        self._stages: npt.NDArray = np.zeros(())
-        self._softness: npt.NDArray = np.ones(())
-        self._correct = correct
-        self._correction: FloatArray = np.zeros(1 + dim)
 
     def update(self, profiles: FloatArray, outcomes: FloatArray) -> dict[str, float]:
         """Adds one stage of episodes and fits again.
@@ -137,30 +115,8 @@ class OutcomeCritic:
         self._recent_profiles = _append(self._recent_profiles, profiles)
         self._recent_features = _append(self._recent_features, features)
         self._recent_misses = _append(self._recent_misses, missing)
-        self._softness = self._softness_after(missing)
         self._find_residuals()
-        if self._correct:
-            self._fit_correction()
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
-
-    def _softness_after(self, misses: FloatArray) -> npt.NDArray:
-        """Softness w, from this stage's signed misses (M, K): 1 where no pooled loss is above 1."""
-        self._stages = self._stages + 1.0
-        if not self._softening_stages:
-            return np.ones(())
-        farthest = np.max(np.nan_to_num(self._targets.losses(pool(misses))), initial=1.0)
-        return np.asarray(1.0 + (farthest - 1.0) * np.exp(-self._stages / self._softening_stages))
-
-    def _fit_correction(self) -> None:
-        """Ridge regression, on first-order features, of the rewards that the critic missed."""
-        rng = stream_rng(Stream.CORRECTION)
-        expected = self._known_reward(self._recent_features, NUM_CORRECTION_NOISE, rng)
-        first_order = self._first_order(self._recent_features)
-        losses = self._targets.losses(self._recent_misses)
-        fit = np.nan_to_num(softened_fit(losses, self._softness))
-        missed = first_order.T @ (fit @ self._targets.weights - expected)
-        ridge = CORRECTION_RIDGE * self._ridge
-        self._correction = solve_ridge(first_order.T @ first_order, ridge, missed)
 
     def expected_reward(
         self, profiles: FloatArray, num_noise: int, rng: np.random.Generator
@@ -173,16 +129,8 @@ class OutcomeCritic:
                 profiles, so that they cancel in differences.
             rng: Generator that draws the residuals.
         """
-        features = self._features(profiles.astype(np.float32))
-        reward = self._known_reward(features, num_noise, rng)
-        return reward + self._first_order(features) @ self._correction
-
-    def _known_reward(
-        self, features: FloatArray, num_noise: int, rng: np.random.Generator
-    ) -> FloatArray:
-        """The known reward (M,) averaged over predicted outcomes and noise."""
         # Single precision is enough here, and half the time.
-        features = features.astype(np.float32, copy=False)
+        features = self._features(profiles.astype(np.float32))
         mean, happens = self._split(self._outcomes.predict(features))
         noise_scale = self._noise_scale(features)
         residuals = self._residuals
@@ -191,18 +139,17 @@ class OutcomeCritic:
         drawn = rng.integers(last, size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
         fit = np.zeros_like(mean)
-        softness = np.float32(self._softness)
         for row in noise:
-            fit += softened_fit(self._targets.losses(mean + row * noise_scale), softness)
+            fit += 1 / (1 + self._targets.losses(mean + row * noise_scale))
         fit *= np.clip(happens, 0.0, 1.0) / num_noise
         return np.asarray(fit @ self._targets.weights)
 
-    def mean_reward(self, profiles: FloatArray, weights: FloatArray) -> FloatArray:
-        """The known reward (M,) of the expected outcomes of profiles (M, d), for weights (K,)."""
+    def mean_reward(self, profiles: FloatArray) -> FloatArray:
+        """The known reward (M,) of the expected outcomes of profiles (M, d)."""
         features = self._features(profiles.astype(np.float32))
         misses, happens = self._expected(features)
-        fit = softened_fit(self._targets.losses(misses), np.float32(self._softness))
-        return np.asarray((fit * np.clip(happens, 0.0, 1.0)) @ weights)
+        fit = np.clip(happens, 0.0, 1.0) / (1 + self._targets.losses(misses))
+        return np.asarray(fit @ self._targets.weights)
 
     def _expected(self, features: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
         """Predicted misses, less what the recent ones were off by, and how likely they are.
@@ -254,7 +201,7 @@ class OutcomeCritic:
         self._recent_features = self._features(self._recent_profiles)
         self._find_residuals()
 
-    _STATE = ("recent_profiles", "recent_misses", "softness", "stages", "correction")
+    _STATE = ("recent_profiles", "recent_misses")
 
     def _features(self, profiles: FloatArray) -> FloatArray:
         """Features (M, p) of profiles (M, d): constant, first and second order."""
@@ -306,22 +253,6 @@ class OutcomeCritic:
         """Predicted misses and probabilities to happen, each (M, K)."""
         K = predictions.shape[1] // 2
         return predictions[:, :K], predictions[:, K:]
-
-
-def softened_fit(
-    losses: npt.NDArray[Any], softness: npt.NDArray[Any] | np.floating[Any]
-) -> npt.NDArray[Any]:
-    """1 / (1 + x/w + (1 − 1/w)·x²) of losses ℓ, with x = ℓ / w.
-
-    At w = 1 it is the reward's own fit, 1 / (1 + ℓ); for w > 1 it is wide and curved.
-
-    Args:
-        losses: Losses of the targets, any shape.
-        softness: w ≥ 1, ().
-    """
-    wide = losses / softness
-    near = 1 / softness
-    return np.asarray(1 / (1 + wide * (near + (1 - near) * wide)))
 
 
 def _append(kept: FloatArray, new: FloatArray) -> FloatArray:
