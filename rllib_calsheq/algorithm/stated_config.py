@@ -60,6 +60,8 @@ class StatedConfig(PPOConfig):
         sampling: ``arrays`` steps all episodes at once (the environment needs the array
             form); ``episodes`` is RLlib's own path; ``auto`` takes arrays where it can, and
             says what is in the way where it cannot.
+        on_bad_episode: What becomes of an episode with a reward, observation or outcome that is
+            not finite: ``raise`` stops the run, ``drop`` leaves it out and counts it.
     """
 
     #: The class that it configures, which says so itself: it knows this module and not the reverse.
@@ -81,6 +83,7 @@ class StatedConfig(PPOConfig):
         self.assumption_2: Literal["refuse", "warn"] = "refuse"
         self.profile_window = 50
         self.sampling: Literal["auto", "arrays", "episodes"] = "auto"
+        self.on_bad_episode: Literal["raise", "drop"] = "raise"
 
         # Defaults of the shared policy that differ from PPO's; see docs.
         self.seed = 0
@@ -114,6 +117,7 @@ class StatedConfig(PPOConfig):
         assumption_2: Literal["refuse", "warn"] = NotProvided,
         profile_window: int = NotProvided,
         sampling: Literal["auto", "arrays", "episodes"] = NotProvided,
+        on_bad_episode: Literal["raise", "drop"] = NotProvided,
     ) -> Self:
         """Sets the calibration's fields; see the attributes of the class."""
         for name, value in locals().items():

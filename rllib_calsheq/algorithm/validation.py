@@ -41,6 +41,7 @@ class CalibrationFields:
     assumption_2: Literal["refuse", "warn"]
     profile_window: Count
     sampling: Literal["auto", "arrays", "episodes"]
+    on_bad_episode: Literal["raise", "drop"]
 
 
 def check_fields(config: StatedConfig) -> None:

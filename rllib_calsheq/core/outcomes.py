@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.faults import BadEnvironmentError
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import Outcome
 
@@ -128,12 +129,14 @@ def read_outcomes(env: Any, *episodes: int) -> FloatArray:
         *episodes: E for an array form, nothing for a plain one.
 
     Raises:
-        ValueError: If they are not as many as the environment's `outcomes` names.
+        BadEnvironmentError: If they are not as many as the environment's `outcomes` names.
     """
     values = np.asarray(env.episode_outcomes(), dtype=np.float64)
     if values.shape != (*episodes, len(env.outcomes)):
         names = [o.name for o in env.outcomes]
-        raise ValueError(_wrong_number(type(env).__name__, "outcomes", names, values.shape))
+        raise BadEnvironmentError(
+            _wrong_number(type(env).__name__, "outcomes", names, values.shape)
+        )
     return values
 
 

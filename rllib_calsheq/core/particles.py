@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.faults import BadEnvironmentError
 from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.supertypes import FloatArray
 
@@ -55,6 +56,8 @@ class StageReport:
         particles: Particle of each episode, shape (M,).
         outcomes: The environment's outcomes, shape (M, N); NaN where one did not happen.
         returns: Mean return of each supertype's agents, shape (M, G).
+        dropped: Why an episode that was played is not among them, a line each.
+        fault: What kept the runner from playing the round; empty if nothing did.
     """
 
     stage: int
@@ -62,6 +65,8 @@ class StageReport:
     particles: npt.NDArray[np.intp]
     outcomes: FloatArray
     returns: FloatArray
+    dropped: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass
@@ -126,7 +131,12 @@ def merge_reports(
 
     Raises:
         ValueError: If a report has more or fewer numbers than there are ``columns``.
+        BadEnvironmentError: If a runner could not play its round for a fault of the environment.
     """
+    reports = list(reports)
+    for report in reports:
+        if report.fault:
+            raise BadEnvironmentError(report.fault)
     current = [r for r in reports if r.stage == stage and len(r.particles)]
     if not current:
         return np.empty(0, dtype=np.intp), np.empty((0, len(columns.names)))

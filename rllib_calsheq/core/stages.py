@@ -12,6 +12,7 @@ stages holds the profiles of stage m, from which a run goes on.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ from rllib_calsheq.core.timescales import LearningRate
 from rllib_calsheq.core.verdict import judge
 from rllib_calsheq.core.version import __version__
 
+logger = logging.getLogger(__name__)
+
 #: Form of `Calibration.state_dict`; version 0.1.0 wrote none into it.
 STATE_FORMAT = 2
 #: Stages in a row in which all targets are met, until a run that is to stop then is done.
@@ -46,7 +49,7 @@ LARGEST_WINDOW = 0.25
 
 
 class NoOutcomesError(RuntimeError):
-    """No env runner has reported an outcome for several stages."""
+    """There was nothing to learn from for several stages."""
 
 
 class Calibration:
@@ -87,6 +90,8 @@ class Calibration:
         self.assignment = ParticleAssignment(calibrator.num_particles, num_workers)
         self._recent: deque[FloatArray] = deque(maxlen=profile_window)
         self._empty_stages = 0
+        #: Stages in a row in which no target's outcome happened.
+        self._unseen_stages = 0
         #: Largest |ΔΛ| of any parameter of any particle in this stage's proposal, unit cube.
         self._largest_move = float("nan")
         self._stages_all_met = 0
@@ -122,31 +127,57 @@ class Calibration:
         Particles without a report are masked: they teach nothing and keep their profile.
 
         Raises:
-            NoOutcomesError: After `MAX_EMPTY_STAGES` stages in a row without a report.
+            NoOutcomesError: After `MAX_EMPTY_STAGES` stages in a row without a report, or
+                without an outcome of any target.
+            BadEnvironmentError: If a report says that the environment is at fault.
         """
         reports = list(reports)
         self.assignment.record(r.worker for r in reports if r.stage == self.stage)
         particles, outcomes = merge_reports(
             reports, self.stage, self.calibrator.num_particles, self.columns
         )
-        self._empty_stages = 0 if len(particles) else self._empty_stages + 1
-        if self._empty_stages >= MAX_EMPTY_STAGES:
-            raise NoOutcomesError(
-                f"no env runner has reported an outcome for {self._empty_stages} stages in a row "
-                f"(stage {self.stage}): all of them are dead, or slower than sample_timeout_s. "
-                "Look at the env runners' logs; raise sample_timeout_s or restart the run with "
-                "--resume once the cause is gone"
-            )
+        dropped = [why for r in reports if r.stage == self.stage for why in r.dropped]
+        if dropped:
+            logger.warning("%d episodes dropped, of which the first: %s", len(dropped), dropped[0])
+        self._require_outcomes(outcomes, dropped)
         unit = self.calibrator.profiles.copy()
         finished = self.finished_stages
         self.calibrator.set_learning_rate(self.lr_cal.at(finished))
         rewards = self.targets.reward(outcomes)
         learned = self.calibrator.tell(particles, rewards, outcomes, self.stage)
         if not len(particles):
-            return {"stage": self.stage, "num_particles": 0}
+            return {"stage": self.stage, "num_particles": 0, "dropped_episodes": len(dropped)}
         self._recent.append(unit.mean(axis=0))
         metrics = self._metrics(unit, rewards, outcomes, learned)
+        metrics["dropped_episodes"] = len(dropped)
         return metrics | {"lr_shared_scheduled": self.lr_shared.at(finished)}
+
+    def _require_outcomes(self, outcomes: FloatArray, dropped: Sequence[str]) -> None:
+        """Stops a run that has nothing to learn from, `MAX_EMPTY_STAGES` stages in a row."""
+        self._empty_stages = 0 if len(outcomes) else self._empty_stages + 1
+        wanted = outcomes[:, self.targets.index]
+        nothing = bool(wanted.size) and bool(np.isnan(wanted).all())
+        self._unseen_stages = self._unseen_stages + 1 if nothing else 0
+        if self._empty_stages >= MAX_EMPTY_STAGES:
+            cause = (
+                f"all episodes were dropped, the last one for: {dropped[-1]}. Mend the environment"
+                if dropped
+                else "all of them are dead, or slower than sample_timeout_s. Look at the env "
+                "runners' logs; raise sample_timeout_s or restart the run with --resume once the "
+                "cause is gone"
+            )
+            raise NoOutcomesError(
+                f"no env runner has reported an outcome for {self._empty_stages} stages in a row "
+                f"(stage {self.stage}): {cause}"
+            )
+        if self._unseen_stages >= MAX_EMPTY_STAGES:
+            names = [target.outcome for target in self.targets.targets]
+            raise NoOutcomesError(
+                f"none of the targets' outcomes happened in any episode for {self._unseen_stages} "
+                f"stages in a row (stage {self.stage}): {names} are NaN for all {len(outcomes)} "
+                "particles, so that every profile scores 0. Look at what the environment's "
+                "episode_outcomes() gives, or start where they do happen (env_config.supertypes)"
+            )
 
     def _metrics(
         self,
@@ -223,6 +254,7 @@ class Calibration:
             "calibrator": self.calibrator.state_dict(),
             "recent": [p.copy() for p in self._recent],
             "empty_stages": self._empty_stages,
+            "unseen_stages": self._unseen_stages,
             "largest_move": self._largest_move,
             "stages_all_met": self._stages_all_met,
         }
@@ -245,7 +277,8 @@ class Calibration:
         self._recent.clear()
         self._recent.extend(np.array(p) for p in state["recent"])
         self._empty_stages = int(state["empty_stages"])
-        # Earlier checkpoints of this form do not say how the pending proposal came about.
+        # Earlier checkpoints of this form do not say these.
+        self._unseen_stages = int(state.get("unseen_stages", 0))
         self._largest_move = float(state.get("largest_move", "nan"))
         self._stages_all_met = int(state.get("stages_all_met", 0))
 

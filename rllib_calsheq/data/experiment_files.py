@@ -42,7 +42,7 @@ STOP_RESULTS = (
 STOP_GROUPS = ("calibration", "env_runners", "learners")
 STAGE_RESULTS = (
     "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
-    "num_targets", "targets_met", "stages_all_met", "largest_move",
+    "num_targets", "targets_met", "stages_all_met", "largest_move", "dropped_episodes",
     "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns",
     "profile", "calibrator",
 )  # fmt: skip

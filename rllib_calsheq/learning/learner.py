@@ -26,6 +26,10 @@ from rllib_calsheq.learning.threads import limited_threads
 KL_COEFFICIENTS = "kl_coefficients"
 
 
+class NotFiniteError(RuntimeError):
+    """A policy's weights are not finite, and nothing that it does means anything."""
+
+
 class TwoTimescalePPOLearner(RayPPOLearner):
     """PPO with KL coefficients in its state and learning rates set by stage."""
 
@@ -49,9 +53,33 @@ class TwoTimescalePPOLearner(RayPPOLearner):
 
     @limited_threads()
     def update(self, *args: Any, **kwargs: Any) -> Any:
-        """RLlib's update, with its minibatches shuffled from the named stream."""
+        """RLlib's update, with its minibatches shuffled from the named stream.
+
+        Episodes without a step are left out; where all are, nothing is learned.
+
+        Raises:
+            NotFiniteError: If a weight is not finite afterwards.
+        """
+        data = kwargs.get("training_data")
+        # Several learners must take the same steps, and know what stands for no episode.
+        if data is not None and data.episodes is not None and self.config.num_learners < 2:
+            data.episodes = [episode for episode in data.episodes if len(episode)]
+            if not data.episodes:
+                return self.metrics.reduce()
         with numpy_stream(*self._stream) if self._stream else nullcontext():
-            return super().update(*args, **kwargs)
+            results = super().update(*args, **kwargs)
+        self._require_finite_weights()
+        return results
+
+    def _require_finite_weights(self) -> None:
+        for module_id, module in self.module.items():
+            total = sum(parameter.detach().sum() for parameter in module.parameters())
+            if not torch.isfinite(torch.as_tensor(total)):
+                raise NotFiniteError(
+                    f"the weights of policy {module_id!r} are not finite after an update: lower "
+                    "its learning rate (lr_shared.initial for the shared policy, lr_cal.initial "
+                    "for the calibrator's), or set grad_clip. The last checkpoint is from before"
+                )
 
     def get_learning_rate(self) -> float:
         """The learning rate as the optimizer holds it."""

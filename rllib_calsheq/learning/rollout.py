@@ -16,6 +16,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_calsheq.core.actions import ActionTransform
+from rllib_calsheq.core.faults import EpisodeWatch
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray
@@ -43,6 +44,11 @@ class RolloutBlock:
     action_logp: npt.NDArray[np.float32]
     rewards: npt.NDArray[np.float32]
 
+    @classmethod
+    def empty(cls) -> RolloutBlock:
+        """A block without an episode."""
+        return cls(*(np.zeros((1, 0, 1), np.float32) for _ in fields(cls)))
+
     def env_steps(self) -> int:
         """Environment steps, E·T."""
         return self.rewards.shape[0] * self.rewards.shape[1]
@@ -56,17 +62,18 @@ class RolloutBlock:
 
     def __getitem__(self, rows: builtins.slice) -> RolloutBlock:
         """The first episodes, for ``[:k]`` with k agent steps: whole ones, at least one."""
-        return self._episodes(builtins.slice(0, self._whole(rows.stop)))
+        return self.episodes(builtins.slice(0, self._whole(rows.stop)))
 
     def slice(self, rows: builtins.slice, len_lookback_buffer: int | None = None) -> RolloutBlock:
         """The other episodes, for ``slice(k, None)`` with the k that `__getitem__` was given."""
-        return self._episodes(builtins.slice(self._whole(rows.start), None))
+        return self.episodes(builtins.slice(self._whole(rows.start), None))
 
     def _whole(self, agent_steps: int) -> int:
         steps_of_one = self.rewards.shape[0] * self.rewards.shape[2]
         return max(agent_steps // steps_of_one, 1)
 
-    def _episodes(self, chosen: builtins.slice) -> RolloutBlock:
+    def episodes(self, chosen: builtins.slice | npt.NDArray[np.intp]) -> RolloutBlock:
+        """The chosen episodes."""
         return RolloutBlock(*(getattr(self, f.name)[:, chosen] for f in fields(self)))
 
 
@@ -79,6 +86,7 @@ def rollout(
     transform: ActionTransform,
     explore: bool = True,
     device: torch.device | str = "cpu",
+    watch: EpisodeWatch | None = None,
 ) -> tuple[RolloutBlock, FloatArray, FloatArray]:
     """Runs E episodes to their end with the shared policy π(a | s, λ).
 
@@ -93,13 +101,23 @@ def rollout(
         transform: From sampled to environment actions.
         explore: Sample actions, or take the distribution's mode.
         device: Where the module lives.
+        watch: What looks at all that the environment gives; by default it stops at a fault.
 
     Returns:
         The block, the environment's outcomes (E, N), and the mean return of each supertype's
-        agents (E, G).
+        agents (E, G); episodes that the watch would drop are still among them.
+
+    Raises:
+        BadEnvironmentError: If the environment gives something of a wrong shape, or a number that
+            is not finite and that the watch does not drop.
     """
-    observations = env.reset(profiles, seeds)
-    T, (E, n) = env.episode_length, observations.shape[:2]
+    T, E, n = env.episode_length, len(seeds), len(env.agent_supertypes)
+    shape = (E, n, *(env.observation_space.shape or ()))
+    if watch is None:
+        agents = [str(i) for i in range(n)]
+        episodes = [f"environment seed {seed}" for seed in seeds]
+        watch = EpisodeWatch(type(env).__name__, agents, episodes)
+    observations = watch.shaped("observations of reset()", env.reset(profiles, seeds), shape)
     all_observations = np.empty((T, *observations.shape), dtype=np.float32)
     rewards = np.empty((T, E, n), dtype=np.float32)
     inputs: list[torch.Tensor] = []
@@ -116,7 +134,7 @@ def rollout(
     try:
         with torch.no_grad():
             for t in range(T):
-                all_observations[t] = observations
+                all_observations[t] = watch.observations(t, observations)
                 flat = torch.from_numpy(all_observations[t].reshape(E * n, -1)).to(device)
                 out = forward({Columns.OBS: flat})[Columns.ACTION_DIST_INPUTS]
                 dist = distribution.from_logits(out)
@@ -124,12 +142,17 @@ def rollout(
                 inputs.append(out)
                 actions.append(sampled)
                 chosen = transform(sampled.cpu().numpy().reshape(E, n, *sampled.shape[1:]))
-                observations, rewards[t] = env.step(chosen)
+                observations, earned = env.step(chosen)
+                observations = watch.shaped("observations of step()", observations, shape)
+                rewards[t] = watch.shaped("rewards of step()", earned, (E, n))
             all_inputs, all_actions = torch.stack(inputs), torch.stack(actions)
             exploration = module.get_exploration_action_dist_cls()
             logp = exploration.from_logits(all_inputs).logp(all_actions)
     finally:
         module.train(was_training)
+    watch.rewards(rewards)
+    outcomes = read_outcomes(env, E)
+    watch.outcomes(outcomes, [outcome.name for outcome in env.outcomes])
     block = RolloutBlock(
         observations=all_observations,
         actions=all_actions.cpu().numpy().reshape(T, E, n, *all_actions.shape[2:]),
@@ -140,7 +163,7 @@ def rollout(
     returns = supertype_returns(
         rewards.sum(axis=0), env.agent_supertypes, env.supertype_space.supertypes
     )
-    return block, read_outcomes(env, E), returns
+    return block, outcomes, returns
 
 
 def supertype_returns(
