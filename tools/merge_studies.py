@@ -28,6 +28,7 @@ def merged(folders: list[Path], file: str, keys: list[str]) -> pd.DataFrame:
 
 
 def main() -> None:
+    """Reads the folders that the command line names, and writes the one that it asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
