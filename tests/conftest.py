@@ -1,4 +1,8 @@
+import contextlib
 import os
+import shutil
+import signal
+import tempfile
 from pathlib import Path
 
 # Before torch is imported: several threads on small networks cost more than they give.
@@ -10,6 +14,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import pytest
+from killable_commands import processes_of
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +27,14 @@ def ray_cluster():
     context = ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False)
     yield context
     ray.shutdown()
+
+
+@pytest.fixture
+def ray_folder():
+    """A short path of its own for the Ray sessions of a test; none of their processes is left."""
+    folder = tempfile.mkdtemp(prefix="cq")
+    yield folder
+    for pid in processes_of(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)

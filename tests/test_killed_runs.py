@@ -1,25 +1,15 @@
 """Commands that are killed midway: nothing computed is lost, and what is done is not repeated."""
 
-import contextlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from killable_commands import calibration_by_stage, finish, kill_once, stages, start, trial_of
 
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.experiments import tables
 
-#: Seconds that a part of a command may take.
-PATIENCE_S = 400
 #: Stages of a run, and how many the killed one must have behind it.
 STAGES, KILL_AFTER = 40, 8
 EXPERIMENT = {
@@ -41,89 +31,6 @@ EXPERIMENT = {
 EVALUATION_KEYS = {
     "profile", "reward", "reward_start", "ceiling", "recovered_fraction", "outcomes"
 }  # fmt: skip
-
-
-@pytest.fixture
-def ray_folder():
-    """A short path of its own for the Ray sessions of a test; none of their processes is left."""
-    folder = tempfile.mkdtemp(prefix="cq")
-    yield folder
-    for pid in processes_of(folder):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def processes_of(folder):
-    """Processes whose command line names a folder: Ray's own, of sessions that live there."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(folder.encode() in word for word in words) and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found
-
-
-def start(module, words, ray_folder):
-    environment = {
-        **os.environ,
-        "RAY_TMPDIR": ray_folder,
-        "OMP_NUM_THREADS": "1",
-        # Snapshots that are fresh when the kill comes.
-        "TUNE_GLOBAL_CHECKPOINT_S": "1",
-    }
-    line = [sys.executable, "-m", f"rllib_calsheq.cli.{module}", *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(line, env=environment, cwd=ray_folder, **pipes)
-
-
-def finish(process):
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, err
-    return out
-
-
-def kill_once(process, ready, ray_folder):
-    """SIGKILL to a command as soon as it is ready for it; waits until its Ray has gone, too."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not ready():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    while processes_of(ray_folder) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert not processes_of(ray_folder), "Ray outlived the driver that started it"
-
-
-def rows(trial):
-    """Complete rows of a trial's result.json, in the order in which they were written."""
-    file = trial / "result.json"
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def stages(trial):
-    return [row["training_iteration"] for row in rows(trial)]
-
-
-def trial_of(run):
-    (found,) = (path for path in run.glob("*") if path.is_dir())
-    return found
-
-
-def calibration_by_stage(trial):
-    """``{stage: everything that was logged of it}``, as text, since NaN differs from itself."""
-    return {
-        row["training_iteration"]: json.dumps(row["calibration"], sort_keys=True)
-        for row in rows(trial)
-    }
 
 
 @pytest.mark.learning

@@ -18,7 +18,9 @@ from rllib_calsheq.cli.transitivity import add_transitivity_command
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the `calsheq` command; returns its exit code."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(words)
+    args.line = words
     quieten()
     try:
         return int(args.function(args))

@@ -137,9 +137,11 @@ def experiment(args: argparse.Namespace) -> int:
     from rllib_calsheq.experiments.figures import draw_all
     from rllib_calsheq.experiments.runner import cpus_of, local_ray, measure_study, run_study
     from rllib_calsheq.experiments.tables import SUMMARY, write_tables
+    from rllib_calsheq.running.stopping import command_line, stop_signals
 
     failed = []
-    with local_ray(jobs if args.report else jobs * cpus_of(study)):
+    cpus = jobs if args.report else jobs * cpus_of(study)
+    with stop_signals(command_line("calsheq", args.line)) as stop, local_ray(cpus):
         if not args.report:
             runs = study.runs()
             print(
@@ -147,7 +149,7 @@ def experiment(args: argparse.Namespace) -> int:
                 f"{len(folder.unfinished(runs))} to do, in {folder.path}",
                 flush=True,
             )
-            failed = run_study(study, folder, jobs)
+            failed = run_study(study, folder, jobs, stop)
         failed += measure_study(folder, args.episodes, args.final_episodes, study, jobs)
     output = Path(args.output) if args.output else folder.path / "results"
     for written in write_tables(folder, output):

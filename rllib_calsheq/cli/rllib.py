@@ -12,7 +12,9 @@ from rllib_calsheq.cli.train import add_train_command
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the `rllib` command; returns its exit code."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(words)
+    args.line = words
     if not getattr(args, "verbose", False):
         quieten()
     try:

@@ -68,8 +68,10 @@ def train(args: argparse.Namespace, file: str) -> int:
             check(experiment)
         else:
             check_algorithm(experiment.run)
-    codes = [_run(experiment, args) for experiment in experiments]
-    return max(codes)
+    from rllib_calsheq.running.stopping import command_line, stop_signals
+
+    with stop_signals(command_line("rllib", args.line, "--resume")) as stop:
+        return max([_run(experiment, args, stop) for experiment in experiments])
 
 
 def check(experiment: Any) -> None:
@@ -116,21 +118,27 @@ def check_algorithm(name: str) -> None:
         ) from None
 
 
-def _run(experiment: Any, args: argparse.Namespace) -> int:
+def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     """Runs one experiment to its end; returns 0 if no trial failed."""
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SNAPSHOT_EVERY_S)
     import ray
     from ray import tune
 
     from rllib_calsheq.cli.table import LiveTable
-    from rllib_calsheq.learning.ray_private.access import replace_callbacks
+    from rllib_calsheq.learning.ray_private.access import replace_watchers
     from rllib_calsheq.results.checkpoints import TUNER_FILE
+    from rllib_calsheq.running.checkpoints import TimedCheckpoints
+    from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds
+    from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
     storage = Path(args.storage_path or experiment.storage_path or STORAGE).expanduser()
     name = args.name or experiment.name
     folder = storage.resolve() / name
     stages = experiment.stop.get("training_iteration")
-    callbacks = [LiveTable(stages)] if experiment.is_calsheq else []
+    callbacks: list[Any] = [EndsWhenSaved(stop), SaysWhatIsWaitedFor()]
+    callbacks += [LiveTable(stages)] if experiment.is_calsheq else []
+    callbacks += [TimedCheckpoints()] if experiment.is_saved_by_the_clock else []
+    scheduler = StopsAtStageEnds(stop)
     trainable = _trainable(experiment)
     resumes = args.resume and (folder / TUNER_FILE).is_file()
     if (folder / TUNER_FILE).is_file() and not resumes:
@@ -157,13 +165,14 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_errored=True, param_space=experiment.config
         )
-        replace_callbacks(tuner, callbacks)
+        replace_watchers(tuner, callbacks, scheduler)
     else:
         print(f"running {experiment.name}: results in {folder}", flush=True)
         tuner = tune.Tuner(
             trainable,
             param_space=experiment.config,
             tune_config=tune.TuneConfig(
+                scheduler=scheduler,
                 num_samples=args.num_samples or experiment.num_samples,
                 trial_name_creator=trial_name,
                 trial_dirname_creator=trial_name,
@@ -177,7 +186,8 @@ def _run(experiment: Any, args: argparse.Namespace) -> int:
                 verbose=0 if experiment.is_calsheq else 1,
             ),
         )
-    results = tuner.fit()
+    with stop.training():
+        results = tuner.fit()
     return _report(experiment, folder, results, strict=args.strict)
 
 

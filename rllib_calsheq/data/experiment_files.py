@@ -46,6 +46,9 @@ STAGE_RESULTS = (
     "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns",
     "profile", "calibrator",
 )  # fmt: skip
+#: What a calibration does that states no `checkpoint_frequency`: checkpoints by the clock
+#: (`rllib_calsheq.running.checkpoints`) and at the end, of which the last ones are kept.
+TIMED_CHECKPOINTS = {"checkpoint_at_end": True, "num_to_keep": 3}
 #: The stop criterion that takes the word `ALL` for a number, and what that word means.
 TARGETS_MET, ALL = "calibration/targets_met", "all"
 STAGES_ALL_MET = "calibration/stages_all_met"
@@ -57,9 +60,11 @@ class CheckpointFields:
     """When a run writes checkpoints: fields of Tune's `CheckpointConfig`.
 
     Attributes:
-        checkpoint_frequency: Iterations between two checkpoints; 0 for none on the way.
+        checkpoint_frequency: Iterations between two checkpoints; 0 for none on the way. None
+            for one every two minutes if the run calibrates, else for none.
         checkpoint_at_end: Whether there is one at the end; None for what the algorithm does.
-        num_to_keep: Checkpoints that are kept; None for all.
+        num_to_keep: Checkpoints that are kept; None for all, or for three if they come every two
+            minutes.
     """
 
     checkpoint_frequency: NonNegativeInt | None = None
@@ -97,6 +102,11 @@ class Experiment:
     def is_calsheq(self) -> bool:
         """Whether it calibrates."""
         return self.run == CALSHEQ_NAME
+
+    @property
+    def is_saved_by_the_clock(self) -> bool:
+        """Whether checkpoints come every few minutes, since the file states no frequency."""
+        return self.is_calsheq and "checkpoint_frequency" not in self.checkpoint
 
 
 def load_experiments(path: str | Path, overrides: list[str] | None = None) -> list[Experiment]:
@@ -188,6 +198,7 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
         if old in spec:
             checkpoint.setdefault(new, spec[old])
     fields = from_mapping(CheckpointFields, checkpoint, f"checkpoint_config of {name!r}")
+    timed = run == CALSHEQ_NAME and fields.checkpoint_frequency is None
     stop = {RENAMED_STOPS.get(k, k): v for k, v in flatten(spec.get("stop") or {}).items()}
     if run == CALSHEQ_NAME:
         _replace_all(stop, f"stop of experiment {name!r}")
@@ -200,7 +211,7 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
             "config": config,
             "stop": stop,
             "num_samples": spec.get("num_samples", 1),
-            "checkpoint": fields.given(),
+            "checkpoint": (TIMED_CHECKPOINTS if timed else {}) | fields.given(),
             "storage_path": spec.get("storage_path") or spec.get("local_dir"),
         },
         f"experiment {name!r}",

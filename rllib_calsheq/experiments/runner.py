@@ -18,7 +18,9 @@ from rllib_calsheq.experiments.measuring import measure_run, verdict_of
 from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study
 from rllib_calsheq.experiments.trainable import StudyRun
-from rllib_calsheq.learning.ray_private.access import replace_callbacks
+from rllib_calsheq.learning.ray_private.access import replace_watchers
+from rllib_calsheq.running.stopping import EndsWhenSaved, Stop, StopsAtStageEnds
+from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
 #: Seconds between two lines about runs under way.
 LINE_EVERY_S = 30.0
@@ -68,13 +70,14 @@ class Progress(Callback):
         print(f"{trial} failed", flush=True)
 
 
-def run_study(study: Study, folder: StudyFolder, jobs: int) -> list[Run]:
+def run_study(study: Study, folder: StudyFolder, jobs: int, stop: Stop) -> list[Run]:
     """Runs everything of a study that is not finished yet.
 
     Args:
         study: The study; checked and begun.
         folder: Where it lives.
         jobs: Runs at a time.
+        stop: Where it is noted that a signal asks to stop; then runs are saved where they are.
 
     Returns:
         Runs that could not be finished.
@@ -85,11 +88,11 @@ def run_study(study: Study, folder: StudyFolder, jobs: int) -> list[Run]:
         wanted = [run for run in batch if run in runs]
         if folder.can_go_on(number) and folder.unfinished(wanted):
             print(f"going on with {folder.batch_folder(number)}", flush=True)
-            _run_batch(study, folder, number, batch, jobs)
+            _run_batch(study, folder, number, batch, jobs, stop)
     begun = {r for k, batch in folder.batches().items() if folder.can_go_on(k) for r in batch}
     missing = [run for run in folder.unfinished(runs) if run not in begun]
     if missing:
-        _run_batch(study, folder, folder.add_batch(missing), missing, jobs)
+        _run_batch(study, folder, folder.add_batch(missing), missing, jobs, stop)
     return folder.unfinished(runs)
 
 
@@ -162,13 +165,15 @@ def local_ray(cpus: int) -> Iterator[None]:
 
 
 def _run_batch(
-    study: Study, folder: StudyFolder, number: int, batch: Sequence[Run], jobs: int
+    study: Study, folder: StudyFolder, number: int, batch: Sequence[Run], jobs: int, stop: Stop
 ) -> None:
     """Runs a batch to its end, from where it is."""
     path = folder.batch_folder(number)
     counted = list(dict.fromkeys([*study.runs(), *batch]))
     done = len(counted) - len(folder.unfinished(counted))
-    callbacks = [Progress(len(counted), done, study.stages)]
+    progress = Progress(len(counted), done, study.stages)
+    callbacks = [EndsWhenSaved(stop), SaysWhatIsWaitedFor(), progress]
+    scheduler = StopsAtStageEnds(stop)
     configs = [folder.config(run) for run in batch]
     for run in folder.unfinished(batch):
         folder.note_record(number, run)
@@ -178,7 +183,7 @@ def _run_batch(
         tuner = tune.Tuner.restore(
             str(path), StudyRun, resume_unfinished=True, resume_errored=True, param_space=space
         )
-        replace_callbacks(tuner, callbacks)
+        replace_watchers(tuner, callbacks, scheduler)
     else:
         names = [run.name for run in batch]
 
@@ -189,6 +194,7 @@ def _run_batch(
             StudyRun,
             param_space=space,
             tune_config=tune.TuneConfig(
+                scheduler=scheduler,
                 max_concurrent_trials=jobs,
                 reuse_actors=True,
                 trial_name_creator=name_of,
@@ -205,4 +211,5 @@ def _run_batch(
                 verbose=0,
             ),
         )
-    tuner.fit()
+    with stop.training():
+        tuner.fit()

@@ -76,6 +76,8 @@ def build_anew(trainable: Any, config: dict[str, Any]) -> None:
     trainable._trial_info = trial_info
 
 
-def replace_callbacks(tuner: Any, callbacks: Sequence[Any]) -> None:
-    """Gives a restored Tuner callbacks; its snapshot holds those of the run that stopped."""
+def replace_watchers(tuner: Any, callbacks: Sequence[Any], scheduler: Any) -> None:
+    """Gives a restored Tuner callbacks and a scheduler; its snapshot holds those of the run that
+    stopped."""
     tuner._local_tuner._run_config.callbacks = list(callbacks)
+    tuner._local_tuner._tune_config.scheduler = scheduler

@@ -133,4 +133,6 @@ RAY_NAMES = (
             "ray.tune.tuner"),
     RayName("ray.tune.impl.tuner_internal.TunerInternal", "_run_config", "reads",
             "callbacks of a resumed run", "ray.tune.impl.tuner_internal"),
+    RayName("ray.tune.impl.tuner_internal.TunerInternal", "_tune_config", "reads",
+            "the scheduler of a resumed run", "ray.tune.impl.tuner_internal"),
 )  # fmt: skip
