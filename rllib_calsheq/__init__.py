@@ -7,6 +7,7 @@ package loads neither Ray nor Torch.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rllib_calsheq.core.checkout import find_beside
 from rllib_calsheq.core.lazy import lazy_names
 from rllib_calsheq.core.version import __version__
 
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
     from rllib_calsheq.results.evaluation import evaluate
 
 
-# In a checkout that is not installed, as the working directory of a Ray job is not, or that stands
-# before an installed copy on Python's path, `envs/` and `callbacks/` are beside this package.
-_here = Path(__file__).resolve().parent
-if not (_here / "envs").is_dir() and (_here.parent / "callbacks" / "calibration.py").is_file():
-    __path__.append(str(_here.parent))
+find_beside(__name__, Path(__file__).resolve().parent, ("envs", "callbacks"))
 
 __all__ = [
     "CALSHEQ",

@@ -110,7 +110,7 @@ def sampled(made, episodes=9):
 def parts(block, *cuts):
     """Some of a block's episodes each."""
     ends = [0, *cuts, block.rewards.shape[1]]
-    return [block._episodes(slice(a, b)) for a, b in itertools.pairwise(ends)]
+    return [block.episodes(slice(a, b)) for a, b in itertools.pairwise(ends)]
 
 
 @pytest.mark.parametrize("cuts", [(2,), (0,), (4, 6)])

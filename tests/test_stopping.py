@@ -141,18 +141,28 @@ def test_outside_of_training_a_signal_ends_the_program_and_handlers_are_put_back
 def test_a_second_signal_ends_the_process_at_once(monkeypatch, capfd):
     left = []
     monkeypatch.setattr(stopping.os, "_exit", left.append)
-    with pytest.raises(SystemExit), stop_signals("rllib train --resume") as stop, stop.training():
-        signal.raise_signal(signal.SIGINT)
-        assert not left
-        signal.raise_signal(signal.SIGINT)
-        assert left == [130]
+
+    def twice():
+        with stop_signals("rllib train --resume") as stop, stop.training():
+            signal.raise_signal(signal.SIGINT)
+            assert not left
+            signal.raise_signal(signal.SIGINT)
+            assert left == [130]
+
+    with pytest.raises(SystemExit):
+        twice()
     assert "go on with: rllib train --resume" in capfd.readouterr().out
 
 
 def test_a_stage_that_was_not_waited_for_is_spoken_of(capfd):
-    with pytest.raises(SystemExit), stop_signals("rllib train") as stop, stop.training():
-        stop.unsaved["trial_00000"] = 7
-        signal.raise_signal(signal.SIGINT)
+
+    def in_a_long_stage():
+        with stop_signals("rllib train") as stop, stop.training():
+            stop.unsaved["trial_00000"] = 7
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(SystemExit):
+        in_a_long_stage()
     assert "trial_00000: its stages up to 7 are done again" in capfd.readouterr().out
 
 

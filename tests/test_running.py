@@ -1,0 +1,116 @@
+"""Runs that are saved by the clock, and runs that wait for resources and say so."""
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.tune.stopper import Stopper
+
+from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS, load_experiments
+from rllib_calsheq.running import checkpoints, waiting
+from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S, TimedCheckpoints
+from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor, waiting_line
+
+EXPERIMENT = """
+one:
+  run: CALSHEQ
+  env: rllib_calsheq.envs.SubwayEnv
+  stop: {{training_iteration: 3}}
+  {checkpoints}
+  config: {{targets: {{suburbs.subway_rate: 0.8}}}}
+"""
+
+
+class UntilGone(Stopper):
+    """Stops when a file is gone, or after a minute; Tune pickles it."""
+
+    def __init__(self, file):
+        self.file, self.began = file, time.monotonic()
+
+    def __call__(self, trial_id, result):
+        return False
+
+    def stop_all(self):
+        return not self.file.exists() or time.monotonic() - self.began > 60
+
+
+def never_begins(config):
+    raise AssertionError("there is no place for it")
+
+
+class TestSavedByTheClock:
+    @pytest.mark.parametrize(
+        ("given", "timed", "kept"),
+        [
+            ("", True, TIMED_CHECKPOINTS),
+            ("checkpoint_config: {num_to_keep: 7}", True, TIMED_CHECKPOINTS | {"num_to_keep": 7}),
+            ("checkpoint_config: {checkpoint_frequency: 5}", False, {"checkpoint_frequency": 5}),
+            ("checkpoint_config: {checkpoint_frequency: 0}", False, {"checkpoint_frequency": 0}),
+        ],
+    )
+    def test_only_where_no_frequency_is_stated(self, tmp_path, given, timed, kept):
+        file = tmp_path / "one.yaml"
+        file.write_text(EXPERIMENT.format(checkpoints=given), encoding="utf-8")
+        (experiment,) = load_experiments(file)
+        assert experiment.is_saved_by_the_clock is timed
+        assert experiment.checkpoint == kept
+
+    def test_two_minutes_after_the_last_one_and_at_each_stage_of_a_slow_run(self, monkeypatch):
+        now = [1000.0]
+        monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        clock, trial = TimedCheckpoints(), SimpleNamespace(trial_id="a")
+
+        def is_due(seconds, took=1.0):
+            now[0] += seconds
+            result = {"time_this_iter_s": took}
+            clock.on_trial_result(1, [], trial, result)
+            return SHOULD_CHECKPOINT in result
+
+        assert not is_due(1)
+        assert not is_due(CHECKPOINT_EVERY_S - 5)
+        assert is_due(5)
+        clock.on_trial_save(1, [], trial)
+        assert not is_due(1)
+        assert is_due(1, took=checkpoints.PATIENCE_S)
+
+
+class TestWaiting:
+    def test_the_line_says_what_is_wanted_what_there_is_and_what_to_do(self):
+        line = waiting_line({"CPU": 3}, {"CPU": 2}, {"CPU": 2}, {"num_env_runners": 2})
+        assert line == (
+            "waiting for resources: a trial wants 3 CPUs; the cluster has 2 in all, 2 free: add "
+            "nodes, or set config.num_env_runners to 1"
+        )
+
+    def test_what_is_only_in_use_is_waited_for(self):
+        line = waiting_line({"CPU": 3}, {"CPU": 4}, {"CPU": 1}, {"num_env_runners": 2})
+        assert "4 in all, 1 free: it starts when others that use them are done" in line
+
+    def test_a_missing_gpu_is_named(self):
+        line = waiting_line({"CPU": 1, "GPU": 1}, {"CPU": 4}, {"CPU": 4}, {})
+        assert line.endswith("a trial wants 1 GPU; the cluster has 0 in all, 0 free: add nodes")
+
+    @pytest.mark.usefixtures("ray_cluster")
+    def test_a_run_without_a_place_says_so(self, tmp_path, monkeypatch):
+        said = []
+        monkeypatch.setattr(waiting, "SAY_AFTER_S", 1.0)
+        monkeypatch.setattr(
+            waiting,
+            "print",
+            lambda line, flush: said.append(line) or os.remove(flag),
+            raising=False,
+        )
+        flag = tmp_path / "waits"
+        flag.touch()
+        tune.Tuner(
+            tune.with_resources(never_begins, {"CPU": 100}),
+            run_config=tune.RunConfig(
+                storage_path=str(tmp_path), callbacks=[SaysWhatIsWaitedFor()],
+                stop=UntilGone(flag), verbose=0,
+            ),
+        ).fit()  # fmt: skip
+        (line,) = said
+        assert "a trial wants 100 CPUs; the cluster has 6 in all, 6 free: add nodes" in line
