@@ -43,7 +43,7 @@ def test_an_experiment_is_read(tmp_path):
     assert (found.name, found.run, found.num_samples) == ("experiment", "CALSHEQ", 2)
     assert found.is_calsheq
     assert found.config["env"] == SPEC["env"]
-    assert found.checkpoint == {"num_to_keep": 3}
+    assert found.checkpoint == {"checkpoint_at_end": True, "num_to_keep": 3}
     assert found.stop == {"training_iteration": 3}
     assert found.storage_path is None
 
