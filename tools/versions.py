@@ -26,8 +26,8 @@ LOWER = (">=", "==", "~=")
 #: Tests that train, wait for Ray's processes or look at the packaging: they say nothing about
 #: versions that the others do not.
 LEFT_OUT = (
-    "certify", "certify_snapshots", "checkpoints", "cluster", "experiments", "faults", "killed_runs",
-    "learners", "packaging", "rival_calibrators", "stopping",
+    "certify", "certify_snapshots", "checkpoints", "cluster", "experiments", "faults",
+    "killed_runs", "learners", "packaging", "rival_calibrators", "stopping",
 )  # fmt: skip
 #: Those of the files above that a version may well break.
 ALL_THE_SAME = ("tests/test_rival_calibrators.py::TestTrials",)
