@@ -287,10 +287,16 @@ def test_a_checkpoint_of_classes_that_moved_is_refused(tmp_path, capsys):
     assert "was written by another version" in said
 
 
+def begun(run):
+    """What a run has once Tune has noted its state."""
+    for name in ("tuner.pkl", "experiment_state-1.json"):
+        (run / name).touch()
+
+
 def test_a_run_of_version_0_1_0_is_not_resumed(tmp_path, capsys):
     run = tmp_path / "experiment"
     old_checkpoint(run / "trial_00000" / "checkpoint_000001")
-    (run / "tuner.pkl").touch()
+    begun(run)
     words = ["train", "-f", write(tmp_path, SPEC), "--storage-path", tmp_path, "--resume"]
     said = refusal(capsys, rllib.main, words)
     assert "was written by version 0.1.0" in said
@@ -302,7 +308,7 @@ def test_a_run_is_not_resumed_with_other_parameters_than_it_was_made_with(tmp_pa
     run = tmp_path / "experiment"
     stated = {"fixed": {"inside.mean_distance": 1.0}}
     old_checkpoint(run / "trial_00000" / "checkpoint_000001", format=2, stated=stated)
-    (run / "tuner.pkl").touch()
+    begun(run)
     changed = spec({"parameters": {"fixed": {"inside.mean_distance": 2.0}}})
     words = ["train", "-f", write(tmp_path, changed), "--storage-path", tmp_path, "--resume"]
     said = refusal(capsys, rllib.main, words)
@@ -312,7 +318,7 @@ def test_a_run_is_not_resumed_with_other_parameters_than_it_was_made_with(tmp_pa
 
 def test_a_run_that_is_there_already_is_not_written_over(tmp_path, capsys):
     (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "tuner.pkl").touch()
+    begun(tmp_path / "experiment")
     words = ["train", "-f", write(tmp_path, SPEC), "--storage-path", tmp_path]
     assert "go on with it (--resume)" in refusal(capsys, rllib.main, words)
 

@@ -142,6 +142,8 @@ def experiment(args: argparse.Namespace) -> int:
     failed = []
     cpus = jobs if args.report else jobs * cpus_of(study)
     with stop_signals(command_line("calsheq", args.line)) as stop, local_ray(cpus):
+        # Ray has taken SIGTERM for itself.
+        stop.listen()
         if not args.report:
             runs = study.runs()
             print(

@@ -126,7 +126,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
 
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.learning.ray_private.access import replace_watchers
-    from rllib_calsheq.results.checkpoints import TUNER_FILE
+    from rllib_calsheq.results.checkpoints import has_begun
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds
     from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
@@ -140,8 +140,8 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     callbacks += [TimedCheckpoints()] if experiment.is_saved_by_the_clock else []
     scheduler = StopsAtStageEnds(stop)
     trainable = _trainable(experiment)
-    resumes = args.resume and (folder / TUNER_FILE).is_file()
-    if (folder / TUNER_FILE).is_file() and not resumes:
+    resumes = args.resume and has_begun(folder)
+    if has_begun(folder) and not resumes:
         raise ValueError(
             f"there is a run at {folder} already: go on with it (--resume), or give another "
             "--name or --storage-path"
@@ -160,6 +160,8 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
             log_to_driver=args.verbose or not experiment.is_calsheq,
             logging_level=logging.INFO if args.verbose else logging.ERROR,
         )
+    # Ray has taken SIGTERM for itself.
+    stop.listen()
     if resumes:
         print(f"resuming {folder}", flush=True)
         tuner = tune.Tuner.restore(

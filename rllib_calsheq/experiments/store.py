@@ -25,8 +25,8 @@ from rllib_calsheq.results.checkpoints import (
     EVALUATION_FILE,
     RECOVERY_FILE,
     TRIAL_FILE,
-    TUNER_FILE,
     finished_stages,
+    has_begun,
     last_stage,
     trial_checkpoints,
 )
@@ -153,8 +153,7 @@ class StudyFolder:
 
     def can_go_on(self, number: int) -> bool:
         """Whether a batch got as far as Tune's first note of its state."""
-        folder = self.batch_folder(number)
-        return (folder / TUNER_FILE).is_file() and any(folder.glob("experiment_state-*.json"))
+        return has_begun(self.batch_folder(number))
 
     def trial(self, run: Run) -> Path:
         """The folder of a run, the finished one if several batches have it; may not exist."""

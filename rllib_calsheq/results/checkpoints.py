@@ -56,6 +56,11 @@ def find_trials(path: str | Path) -> list[Path]:
     return trials
 
 
+def has_begun(run: Path) -> bool:
+    """Whether a run got as far as Tune's first note of its state, from which it can go on."""
+    return (run / TUNER_FILE).is_file() and any(run.glob("experiment_state-*.json"))
+
+
 def is_checkpoint(path: Path) -> bool:
     """Whether a folder is a checkpoint of an algorithm."""
     return any((path / name).is_file() for name in CHECKPOINT_METADATA)
