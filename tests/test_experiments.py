@@ -110,6 +110,11 @@ def test_a_study_runs_everything_seed_by_seed(tiny_examples):
     assert len({run.name for run in runs}) == len(runs)
 
 
+def test_a_study_may_begin_with_another_seed(tiny_examples):
+    runs = study_of(tiny_examples, seeds=2, first_seed=3).runs()
+    assert {run.seed for run in runs} == {3, 4}
+
+
 def test_runs_differ_in_the_calibrator_and_the_seed_alone(tiny_examples):
     study = study_of(tiny_examples)
     one, other = study.config(Run(1, "ppo", 0)), study.config(Run(1, "fixed", 7))
@@ -151,6 +156,7 @@ def test_a_calibrator_may_carry_fields():
         (["1", "--calibrators", "ppo,ppo"], "['ppo'] are repeated"),
         (["1", "--calibrators", ","], "--calibrators"),
         (["1", "--seeds", "0"], "--seeds is 0"),
+        (["1", "--first-seed", "-1"], "--first-seed is -1"),
         (["1", "--stages", "0"], "--stages is 0"),
         (["1", "--stages", "5", "--measure-every", "6"], "--measure-every is 6"),
         (["1", "--jobs", "0"], "--jobs is 0"),

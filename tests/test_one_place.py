@@ -13,8 +13,10 @@ from rllib_calsheq.results import palette
 from rllib_calsheq.results.checkpoints import (
     CALIBRATION_STATE,
     TRIAL_FILE,
+    drop_torn_results,
     finished_stages,
     last_stage,
+    read_history,
 )
 from rllib_calsheq.results.evaluation import recovered_fraction
 
@@ -100,3 +102,17 @@ def test_the_last_stage_is_that_of_the_last_whole_result(tmp_path):
     lines = [json.dumps({"training_iteration": k}) for k in (1, 2, 3)]
     (tmp_path / TRIAL_FILE).write_text("\n".join(lines) + '\n{"training_it')
     assert last_stage(tmp_path) == 3
+
+
+def test_a_result_that_was_not_written_whole_is_dropped_before_others_follow_it(tmp_path):
+    (tmp_path / "trial").mkdir()
+    file = tmp_path / "trial" / TRIAL_FILE
+    for torn in ("", '{"training_iteration": 3, "calibration": '):
+        file.write_text('{"training_iteration": 1}\n{"training_iteration": 2}\n' + torn)
+        drop_torn_results(tmp_path)
+        with open(file, "a") as results:
+            results.write('{"training_iteration": 3}\n')
+        assert list(read_history(tmp_path / "trial")["training_iteration"]) == [1, 2, 3]
+    file.write_text('{"training_it')
+    drop_torn_results(tmp_path)
+    assert file.read_text() == ""

@@ -89,6 +89,12 @@ class TestWaiting:
         line = waiting_line({"CPU": 3}, {"CPU": 4}, {"CPU": 1}, {"num_env_runners": 2})
         assert "4 in all, 1 free: it starts when others that use them are done" in line
 
+    def test_what_is_free_on_no_node_at_once_is_not_waited_for(self):
+        line = waiting_line({"CPU": 3}, {"CPU": 4}, {"CPU": 4}, {})
+        assert line.endswith(
+            "no node has room for one of its processes: add larger nodes, or wait for one"
+        )
+
     def test_a_missing_gpu_is_named(self):
         line = waiting_line({"CPU": 1, "GPU": 1}, {"CPU": 4}, {"CPU": 4}, {})
         assert line.endswith("a trial wants 1 GPU; the cluster has 0 in all, 0 free: add nodes")

@@ -3,10 +3,12 @@
 import os
 import pickle
 import signal
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
+import ray
 import yaml
 from killable_commands import calibration_by_stage, finish, stages, start, wait_until
 from ray.tune.schedulers import TrialScheduler
@@ -136,6 +138,22 @@ def test_outside_of_training_a_signal_ends_the_program_and_handlers_are_put_back
         signal.raise_signal(signal.SIGTERM)
     assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_signal_while_ray_waits_has_its_code_and_its_words(capfd):
+    @ray.remote(num_cpus=0)
+    def sleep():
+        time.sleep(60)
+
+    task = sleep.remote()
+    timer = threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGTERM])
+    timer.start()
+    with pytest.raises(SystemExit) as ended, stop_signals("calsheq experiment"):
+        ray.wait([task], timeout=30)
+    ray.cancel(task, force=True)
+    assert ended.value.code == 143
+    assert "stopped by SIGTERM\ngo on with: calsheq experiment" in capfd.readouterr().out
 
 
 def test_a_second_signal_ends_the_process_at_once(monkeypatch, capfd):

@@ -50,8 +50,12 @@ def add_experiment_command(commands: Any) -> None:
         "ppo with --lr-ratios)",
     )  # fmt: skip
     command.add_argument(
-        "--seeds", type=int, metavar="N", help=f"seeds 0 to N-1 (default: {FULL['seeds']})"
+        "--seeds", type=int, metavar="N", help=f"number of seeds (default: {FULL['seeds']})"
     )
+    command.add_argument(
+        "--first-seed", type=int, default=0, metavar="SEED",
+        help="the first of the seeds, which follow each other (default: 0)",
+    )  # fmt: skip
     command.add_argument(
         "--stages", type=int, help=f"stages of every run (default: {FULL['stages']})"
     )
@@ -188,6 +192,7 @@ def study_of(args: argparse.Namespace) -> Study:
         experiments=load_settings(settings, examples_folder(args.examples)),
         calibrators=tuple(calibrators),
         lr_ratios=tuple(_ratios(args.lr_ratios)),
+        first_seed=args.first_seed,
         **values,
     )
 

@@ -126,7 +126,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
 
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.learning.ray_private.access import replace_watchers
-    from rllib_calsheq.results.checkpoints import has_begun
+    from rllib_calsheq.results.checkpoints import drop_torn_results, has_begun
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds
     from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
@@ -164,6 +164,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     stop.listen()
     if resumes:
         print(f"resuming {folder}", flush=True)
+        drop_torn_results(folder)
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_errored=True, param_space=experiment.config
         )

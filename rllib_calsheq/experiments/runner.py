@@ -19,6 +19,7 @@ from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study
 from rllib_calsheq.experiments.trainable import StudyRun
 from rllib_calsheq.learning.ray_private.access import replace_watchers
+from rllib_calsheq.results.checkpoints import drop_torn_results
 from rllib_calsheq.running.stopping import EndsWhenSaved, Stop, StopsAtStageEnds
 from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
@@ -143,7 +144,7 @@ def measure_study(
 
 def cpus_of(study: Study) -> int:
     """CPUs that one run of a study asks Ray for."""
-    configs = [study.config(run) for run in study.runs() if run.seed == 0]
+    configs = [study.config(run) for run in study.runs() if run.seed == study.first_seed]
     requests = [StudyRun.default_resource_request(config) for config in configs]
     return math.ceil(max(float(r.required_resources.get("CPU", 1.0)) for r in requests))
 
@@ -180,6 +181,7 @@ def _run_batch(
     # The whole configuration is what the grid varies: the runs need be no full product.
     space: dict[str, Any] = tune.grid_search(configs)
     if folder.can_go_on(number):
+        drop_torn_results(path)
         tuner = tune.Tuner.restore(
             str(path), StudyRun, resume_unfinished=True, resume_errored=True, param_space=space
         )

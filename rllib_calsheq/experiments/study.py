@@ -68,7 +68,7 @@ class Study:
     Attributes:
         experiments: The tuned example of each setting.
         calibrators: Labels of the calibrators.
-        seeds: Number of seeds; they are 0, 1, ...
+        seeds: Number of seeds; they are `first_seed`, `first_seed` + 1, ...
         stages: Stages of every run.
         measure_every: Stages between two checkpoints, at each of which the calibrated profile
             is measured.
@@ -76,6 +76,7 @@ class Study:
         final_episodes: Fresh episodes of the measurement at the end.
         lr_ratios: Ratios of learning rates to compare, each with both schedules; empty for
             the configuration's own rates.
+        first_seed: The first of the seeds.
     """
 
     experiments: dict[int, Experiment]
@@ -86,6 +87,7 @@ class Study:
     episodes: int
     final_episodes: int
     lr_ratios: tuple[float, ...] = ()
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         for name, flag in (
@@ -97,6 +99,7 @@ class Study:
         ):
             value = getattr(self, name)
             require(value >= 1, flag, value, "integers from 1")
+        require(self.first_seed >= 0, "--first-seed", self.first_seed, "integers from 0")
         require(
             self.measure_every <= self.stages,
             "--measure-every",
@@ -123,7 +126,7 @@ class Study:
             ratios = list(product(self.lr_ratios, SCHEDULES))
         return [
             Run(setting, calibrator, seed, ratio, schedule)
-            for seed in range(self.seeds)
+            for seed in range(self.first_seed, self.first_seed + self.seeds)
             for setting, calibrator, (ratio, schedule) in product(
                 self.experiments, self.calibrators, ratios
             )
@@ -143,7 +146,7 @@ class Study:
 
         for run in self.runs():
             # Those of other seeds differ in nothing else; constant rates warn, by intention.
-            if run.seed == 0 and run.schedule == DECAYING:
+            if run.seed == self.first_seed and run.schedule == DECAYING:
                 CALSHEQConfig().update_from_dict(self.config(run)).validate()
 
     def targets(self, setting: int) -> TargetFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,17 @@ def find_trials(path: str | Path) -> list[Path]:
 def has_begun(run: Path) -> bool:
     """Whether a run got as far as Tune's first note of its state, from which it can go on."""
     return (run / TUNER_FILE).is_file() and any(run.glob("experiment_state-*.json"))
+
+
+def drop_torn_results(run: Path) -> None:
+    """Drops the last result of each trial if it was not written whole, as after a kill.
+
+    Tune adds to the file when the run goes on, and would put the next result into that line.
+    """
+    for file in run.glob(f"*/{TRIAL_FILE}"):
+        content = file.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(file, content.rfind(b"\n") + 1)
 
 
 def is_checkpoint(path: Path) -> bool:

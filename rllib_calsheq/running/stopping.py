@@ -83,6 +83,8 @@ class Stop:
 
     def _handle(self, number: int, frame: Any) -> None:
         if not self._trains:
+            self.number = number
+            _say(self._last_words(number))
             raise SystemExit(128 + number)
         if self.number is not None:
             self._leave(number)
@@ -126,6 +128,11 @@ def stop_signals(go_on: str) -> Iterator[Stop]:
     stop.listen()
     try:
         yield stop
+    except SystemExit:
+        if stop.number is None:
+            raise
+        # Ray makes an exit of its own of one that comes while it waits.
+        raise SystemExit(128 + stop.number) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():

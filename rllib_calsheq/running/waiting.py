@@ -53,14 +53,18 @@ def waiting_line(
         free: Those of them that are not in use.
         config: The trial's configuration.
     """
-    short = [name for name, number in wanted.items() if free.get(name, 0.0) < number] or ["CPU"]
+    short = [name for name, number in wanted.items() if free.get(name, 0.0) < number]
+    on_no_node = not short
+    short = short or ["CPU"]
     wants = " and ".join(_count(wanted.get(name, 0.0), name) for name in short)
     there = " and ".join(
         f"{has.get(name, 0.0):g} {f'{name}s ' if len(short) > 1 else ''}in all, "
         f"{free.get(name, 0.0):g} free"
         for name in short
     )
-    if all(has.get(name, 0.0) >= wanted.get(name, 0.0) for name in short):
+    if on_no_node:
+        advice = "no node has room for one of its processes: add larger nodes, or wait for one"
+    elif all(has.get(name, 0.0) >= wanted.get(name, 0.0) for name in short):
         advice = "it starts when others that use them are done"
     else:
         advice = "add nodes"
