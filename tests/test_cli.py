@@ -251,7 +251,7 @@ def test_evaluating_what_is_not_there_is_refused(tmp_path, capsys, command):
 def test_half_a_checkpoint_is_refused(tmp_path, capsys):
     (tmp_path / "rllib_checkpoint.json").write_text("{}", encoding="utf-8")
     said = refusal(capsys, calsheq.main, ["evaluate", tmp_path])
-    assert "is no whole checkpoint: it lacks class_and_ctor_args.pkl" in said
+    assert "is no whole checkpoint: it lacks manifest.json" in said
 
 
 def old_checkpoint(folder, **changes):

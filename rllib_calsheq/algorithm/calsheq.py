@@ -21,16 +21,24 @@ This class adds what a callback cannot: checkpoint and restore of the whole cali
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from rllib_calsheq.algorithm.config import CALSHEQConfig
+from rllib_calsheq.algorithm.identity import calibrator_fields, identity_of, made_by
+from rllib_calsheq.algorithm.problem import SHARED_POLICY
 from rllib_calsheq.callbacks.calibration import begin_stage
+from rllib_calsheq.core.comparing import differences, plain
+from rllib_calsheq.core.manifest import require_same_run, require_whole, write_manifest
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.learning.ray_private.access import is_wanted
 from rllib_calsheq.learning.threads import limited_threads
+
+logger = logging.getLogger(__name__)
 
 COMPONENT_CALIBRATION = "calibration"
 
@@ -99,10 +107,72 @@ class CALSHEQ(PPO):
             self._component.set_state(state[COMPONENT_CALIBRATION])
             begin_stage(self)
 
+    def save_to_path(
+        self, path: Any = None, *, state: Any = None, filesystem: Any = None, **kwargs: Any
+    ) -> str:
+        """Saves all of the run to a folder and returns it; its manifest is written last.
+
+        Args:
+            path: The folder; a new temporary one when None. In a folder that is not on this
+                machine (a URI, a `filesystem`) there is no manifest.
+            state: A state to save instead of the present one; such a folder has no manifest.
+            filesystem: PyArrow's file system of the folder.
+            **kwargs: As RLlib takes them.
+        """
+        saved: str = super().save_to_path(path, state=state, filesystem=filesystem, **kwargs)
+        if state is None and _is_local(path, filesystem):
+            write_manifest(
+                Path(saved),
+                made_by=made_by(),
+                stage=self.calibration.finished_stages,
+                run=self._identity(),
+                settings=calibrator_fields(self.config),
+            )
+        return saved
+
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        """Restores a checkpoint and pushes the supertypes again."""
-        super().restore_from_path(path, *args, **kwargs)
+        """Restores a checkpoint and pushes the supertypes again.
+
+        Args:
+            path: The checkpoint's folder.
+            *args: As RLlib takes them.
+            **kwargs: As RLlib takes them: a single `component`, a `filesystem`.
+
+        Raises:
+            NotWholeError: If a file of the checkpoint is missing or not what was written.
+            ValueError: If it is a checkpoint of another run; the message says what differs. Neither
+                is looked at in a folder that is not on this machine, or for a single component.
+        """
+        other: list[str] = []
+        if kwargs.get("component") is None and _is_local(path, kwargs.get("filesystem")):
+            other = self._require_own(Path(path))
+        try:
+            super().restore_from_path(path, *args, **kwargs)
+        except Exception as error:
+            if not other:
+                raise
+            raise ValueError(
+                f"{path} cannot be gone on with: {type(error).__name__}: {error}. Fields of the "
+                f"calibrator differ: {'; '.join(other)}"
+            ) from error
         begin_stage(self)
+
+    def _identity(self) -> dict[str, Any]:
+        return identity_of(self.config, self.calibration, self.get_module(SHARED_POLICY))
+
+    def _require_own(self, folder: Path) -> list[str]:
+        """Checks a checkpoint against this run; returns fields of the calibrator that differ."""
+        manifest = require_whole(folder)
+        require_same_run(folder, manifest, self._identity())
+        versions = differences(manifest["made_by"], made_by())
+        fields = differences(manifest["settings"], plain(calibrator_fields(self.config)))
+        if versions or fields:
+            logger.warning("%s: made with other %s", folder, "; ".join([*versions, *fields]))
+        return fields
+
+
+def _is_local(path: Any, filesystem: Any) -> bool:
+    return filesystem is None and "://" not in str(path)
 
 
 CALSHEQConfig.algorithm = CALSHEQ

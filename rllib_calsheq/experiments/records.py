@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import inspect
 import json
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -19,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from rllib_calsheq.calibrators import calibrator_config, entries, find_entry
+from rllib_calsheq.core import comparing
+from rllib_calsheq.core.comparing import UNKNOWN
 from rllib_calsheq.core.version import __version__
 
 #: Packages whose source is hashed: in a checkout the last two are no folders of the first.
 PACKAGES = ("rllib_calsheq", "rllib_calsheq.envs", "rllib_calsheq.callbacks")
-#: Stands for what is not known.
-UNKNOWN = "unknown"
 #: Differences and runs that a message names.
 MOST_DIFFERENCES, MOST_RUNS = 5, 3
-#: Longest value in a message.
-MOST_CHARACTERS = 60
 
 
 @cache
@@ -90,7 +87,7 @@ def record_of(config: Mapping[str, Any]) -> dict[str, Any]:
         **_calibrator_source(made.calibrator_name),
         "configuration": fields,
     }
-    return dict(json.loads(json.dumps(_plain(record), default=str)))
+    return dict(json.loads(json.dumps(comparing.plain(record), default=str)))
 
 
 def differences(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
@@ -100,14 +97,7 @@ def differences(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[
         then: The earlier record; None if there is none.
         now: The present one.
     """
-    if then is None:
-        return [f"what made it is {UNKNOWN}"]
-    one, other = _flat(then), _flat(now)
-    return [
-        f"{name}: {_short(one, name)} then, {_short(other, name)} now"
-        for name in dict.fromkeys([*one, *other])
-        if one.get(name, UNKNOWN) != other.get(name, UNKNOWN)
-    ]
+    return [f"what made it is {UNKNOWN}"] if then is None else comparing.differences(then, now)
 
 
 def describe_differences(found: Mapping[str, Iterable[str]]) -> str:
@@ -123,38 +113,3 @@ def describe_differences(found: Mapping[str, Iterable[str]]) -> str:
     if len(runs) > MOST_DIFFERENCES:
         said.append(f"and {len(runs) - MOST_DIFFERENCES} more differences")
     return "; ".join(said)
-
-
-def _plain(value: Any) -> Any:
-    """A value without what changes from process to process: addresses of functions."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(str(_plain(v)) for v in value)
-    if isinstance(value, float) and not math.isfinite(value):
-        # JSON has no infinity, and null is another value.
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if not hasattr(value, "__qualname__") and type(value).__repr__ is not object.__repr__:
-        return repr(value)
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-def _flat(record: Any, prefix: str = "") -> dict[str, Any]:
-    """``{a: {b: c}}`` as ``{"a.b": c}``."""
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _short(flat: Mapping[str, Any], name: str) -> str:
-    text = str(flat.get(name, UNKNOWN))
-    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "..."

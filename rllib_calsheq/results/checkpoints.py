@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,10 @@ from typing import Any
 import pandas as pd
 
 from rllib_calsheq.core.calibrator import stages_finished
+from rllib_calsheq.core.manifest import MANIFEST_FILE, NotWholeError, require_whole
 from rllib_calsheq.core.stages import require_format, require_stated
+
+logger = logging.getLogger(__name__)
 
 #: Tune's note of a run's state, in the run's folder.
 TUNER_FILE = "tuner.pkl"
@@ -110,14 +114,61 @@ def find_checkpoints(path: str | Path) -> list[Path]:
 
 
 def trial_checkpoints(trial: Path) -> list[Path]:
-    """The checkpoints that a trial has kept, oldest first."""
-    return [p for p in sorted(trial.glob("checkpoint_*")) if is_checkpoint(p)]
+    """The checkpoints that a trial has kept and that are whole, oldest first.
+
+    A line names those that are not. Where none has a manifest, as in runs of other algorithms, all
+    are taken.
+    """
+    found = [p for p in sorted(trial.glob("checkpoint_*")) if p.is_dir()]
+    if not any((p / MANIFEST_FILE).is_file() for p in found):
+        return [p for p in found if is_checkpoint(p)]
+    return [p for p in found if is_whole(p)]
+
+
+def is_whole(checkpoint: Path, contents: bool = False) -> bool:
+    """Whether a checkpoint has all its files; a line says what is wrong with one that has not.
+
+    Args:
+        checkpoint: Its folder.
+        contents: Whether to compare what is in the files, too, and not their sizes alone.
+    """
+    try:
+        require_whole(checkpoint, contents)
+    except NotWholeError as error:
+        logger.warning("skipped: %s", error)
+        return False
+    return True
+
+
+def is_sound(checkpoint: Path) -> bool:
+    """Whether nothing is known to be wrong with a checkpoint; those of others have no manifest."""
+    if checkpoint.is_dir() and not (checkpoint / MANIFEST_FILE).is_file():
+        return True
+    return is_whole(checkpoint, contents=True)
+
+
+def require_known(checkpoint: Path) -> None:
+    """Checks that a checkpoint is whole and that this version reads it.
+
+    Raises:
+        ValueError: If it is not; the message says what to do.
+    """
+    try:
+        require_whole(checkpoint)
+    except NotWholeError:
+        # One without a manifest may be of an earlier version, which is the cause then.
+        has_manifest = (checkpoint / MANIFEST_FILE).is_file()
+        if not has_manifest and (checkpoint / CALIBRATION_STATE).is_file():
+            calibration_state(checkpoint)
+        raise
+    calibration_state(checkpoint)
 
 
 def calibration_state(checkpoint: Path) -> dict[str, Any]:
     """The state of a checkpoint's calibration, as `Calibration.load_state_dict` takes it.
 
     Raises:
+        NotWholeError: If it cannot be read.
         ValueError: If another version wrote it; the message says what to do.
     """
     try:
@@ -126,6 +177,8 @@ def calibration_state(checkpoint: Path) -> dict[str, Any]:
     except (ImportError, AttributeError):
         # It holds objects of classes that are elsewhere by now.
         state = None
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise NotWholeError(f"{checkpoint / CALIBRATION_STATE} is damaged: {error}") from None
     require_format(state)
     return state
 

@@ -24,9 +24,9 @@ from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.verdict import judge, parameters_at_bounds
 from rllib_calsheq.results.checkpoints import (
     ARGUMENTS_FILE,
-    CALIBRATION_STATE,
     MODULES,
     calibration_state,
+    require_known,
 )
 
 
@@ -106,22 +106,20 @@ class FrozenRun:
         checkpoint: Folder of an algorithm checkpoint.
 
     Raises:
-        ValueError: If the folder is no checkpoint of a CALSHEQ run.
+        NotWholeError: If a file of the checkpoint is missing or not what was written.
+        ValueError: If it is no checkpoint of a CALSHEQ run that this version reads.
     """
 
     def __init__(self, checkpoint: str | Path) -> None:
         self.path = Path(checkpoint)
         arguments = self.path / ARGUMENTS_FILE
-        if (self.path / CALIBRATION_STATE).is_file():
-            # First, since what else is in a checkpoint of another version may not even load.
-            calibration_state(self.path)
-        self._require_whole(arguments)
+        # First, since what is in a checkpoint of another version may not even load.
+        require_known(self.path)
         with open(arguments, "rb") as file:
             saved = pickle.load(file)
         state = saved["ctor_args_and_kwargs"][0][0]
         if not issubclass(state.get("class", object), CALSHEQConfig):
             raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
-        self._require_whole(self.path / CALIBRATION_STATE)
         self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
         # Nothing is trained here, and the machine may be another one.
         self.config.num_env_runners = self.config.num_learners = 0
@@ -137,13 +135,6 @@ class FrozenRun:
     def seed(self) -> int:
         """Seed of the run, which its evaluation takes unless another is given."""
         return int(self.config.seed or 0)
-
-    def _require_whole(self, file: Path) -> None:
-        if not file.is_file():
-            raise ValueError(
-                f"{self.path} is no whole checkpoint: it lacks {file.relative_to(self.path)}. "
-                "Give another of the run's checkpoint_* folders, or the run's folder"
-            )
 
     def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
         """Outcome vectors (episodes, N + G) at a profile (d,) in natural units."""

@@ -20,6 +20,9 @@ from typing import Any, NoReturn
 from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler
 
+from rllib_calsheq.learning.ray_private.access import keep_checkpoints
+from rllib_calsheq.results.checkpoints import is_sound
+
 #: Signals that ask a run to stop: Ctrl-C, and what `kill`, `ray job stop` and batch systems send.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Seconds that a stop waits for the end of the trials' stages.
@@ -149,6 +152,11 @@ class StopsAtStageEnds(FIFOScheduler):
     def __init__(self, stop: Stop) -> None:
         super().__init__()
         self._stop = stop
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Lets a trial of a resumed run go on from its last checkpoint that is whole."""
+        keep_checkpoints(trial, is_sound)
+        super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Goes on, or pauses, before which Tune saves the trial."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
@@ -81,3 +82,25 @@ def replace_watchers(tuner: Any, callbacks: Sequence[Any], scheduler: Any) -> No
     stopped."""
     tuner._local_tuner._run_config.callbacks = list(callbacks)
     tuner._local_tuner._tune_config.scheduler = scheduler
+
+
+def keep_checkpoints(trial: Any, is_kept: Callable[[Path], bool]) -> None:
+    """Makes a trial of Tune's forget checkpoints, so that it goes on from its last other one.
+
+    Args:
+        trial: The trial; it has not started yet.
+        is_kept: Whether a checkpoint in this local folder is kept. Those elsewhere are.
+    """
+
+    def stays(result: Any) -> bool:
+        checkpoint = result.checkpoint
+        return checkpoint.filesystem.type_name != "local" or is_kept(Path(checkpoint.path))
+
+    manager = trial.run_metadata.checkpoint_manager
+    latest = manager._latest_checkpoint_result
+    if latest is None or stays(latest):
+        return
+    kept = [r for r in manager._checkpoint_results if r is not latest and stays(r)]
+    manager._checkpoint_results = kept
+    # The last one that was made: a list may be in the order of a score.
+    manager._latest_checkpoint_result = max(kept, key=lambda r: r.checkpoint.path, default=None)

@@ -135,4 +135,10 @@ RAY_NAMES = (
             "callbacks of a resumed run", "ray.tune.impl.tuner_internal"),
     RayName("ray.tune.impl.tuner_internal.TunerInternal", "_tune_config", "reads",
             "the scheduler of a resumed run", "ray.tune.impl.tuner_internal"),
+    RayName("ray.train._internal.checkpoint_manager._CheckpointManager", "_checkpoint_results",
+            "reads", "checkpoints of a resumed trial",
+            "ray.train._internal.checkpoint_manager"),
+    RayName("ray.train._internal.checkpoint_manager._CheckpointManager",
+            "_latest_checkpoint_result", "reads", "where a resumed trial goes on",
+            "ray.train._internal.checkpoint_manager"),
 )  # fmt: skip
