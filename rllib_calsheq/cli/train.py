@@ -126,16 +126,23 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
 
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.learning.ray_private.access import replace_watchers
-    from rllib_calsheq.results.checkpoints import drop_torn_results, has_begun
+    from rllib_calsheq.results.checkpoints import has_begun
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
-    from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds
+    from rllib_calsheq.running.records import (
+        KeepsWholeState,
+        WritesResultsAtOnce,
+        naming_a_full_disk,
+    )
+    from rllib_calsheq.running.resuming import mend
+    from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds, command_line
     from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
     storage = Path(args.storage_path or experiment.storage_path or STORAGE).expanduser()
     name = args.name or experiment.name
     folder = storage.resolve() / name
     stages = experiment.stop.get("training_iteration")
-    callbacks: list[Any] = [EndsWhenSaved(stop), SaysWhatIsWaitedFor()]
+    callbacks: list[Any] = [WritesResultsAtOnce(), KeepsWholeState(folder)]
+    callbacks += [EndsWhenSaved(stop), SaysWhatIsWaitedFor()]
     callbacks += [LiveTable(stages)] if experiment.is_calsheq else []
     callbacks += [TimedCheckpoints()] if experiment.is_saved_by_the_clock else []
     scheduler = StopsAtStageEnds(stop)
@@ -164,7 +171,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     stop.listen()
     if resumes:
         print(f"resuming {folder}", flush=True)
-        drop_torn_results(folder)
+        mend(folder)
         tuner = tune.Tuner.restore(
             str(folder), trainable, resume_errored=True, param_space=experiment.config
         )
@@ -189,9 +196,11 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
                 verbose=0 if experiment.is_calsheq else 1,
             ),
         )
-    with stop.training():
-        results = tuner.fit()
-    return _report(experiment, folder, results, strict=args.strict)
+    go_on = command_line("rllib", args.line, "--resume")
+    with naming_a_full_disk(folder, go_on):
+        with stop.training():
+            results = tuner.fit()
+        return _report(experiment, folder, results, go_on, strict=args.strict)
 
 
 def local_cpus(experiment: Any) -> int:
@@ -232,7 +241,7 @@ def _trainable(experiment: Any) -> Any:
     return experiment.run
 
 
-def _report(experiment: Any, folder: Path, results: Any, strict: bool) -> int:
+def _report(experiment: Any, folder: Path, results: Any, go_on: str, strict: bool) -> int:
     """Draws the pictures, prints the evaluation, and says which trials failed and why."""
     code = 0
     if experiment.is_calsheq:
@@ -247,6 +256,8 @@ def _report(experiment: Any, folder: Path, results: Any, strict: bool) -> int:
         # Last, and each in one line, so that the cause is what one sees.
         name = Path(result.path).name
         print(f"error: trial {name} stopped: {cause(result.error)}", file=sys.stderr, flush=True)
+    if failed:
+        print(f"once the cause is gone, go on with: {go_on}", file=sys.stderr, flush=True)
     return 1 if failed else code
 
 

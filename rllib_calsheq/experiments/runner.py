@@ -19,7 +19,12 @@ from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study
 from rllib_calsheq.experiments.trainable import StudyRun
 from rllib_calsheq.learning.ray_private.access import replace_watchers
-from rllib_calsheq.results.checkpoints import drop_torn_results
+from rllib_calsheq.running.records import (
+    KeepsWholeState,
+    WritesResultsAtOnce,
+    naming_a_full_disk,
+)
+from rllib_calsheq.running.resuming import mend
 from rllib_calsheq.running.stopping import EndsWhenSaved, Stop, StopsAtStageEnds
 from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
@@ -173,7 +178,8 @@ def _run_batch(
     counted = list(dict.fromkeys([*study.runs(), *batch]))
     done = len(counted) - len(folder.unfinished(counted))
     progress = Progress(len(counted), done, study.stages)
-    callbacks = [EndsWhenSaved(stop), SaysWhatIsWaitedFor(), progress]
+    callbacks: list[Callback] = [WritesResultsAtOnce(), KeepsWholeState(path), EndsWhenSaved(stop)]
+    callbacks += [SaysWhatIsWaitedFor(), progress]
     scheduler = StopsAtStageEnds(stop)
     configs = [folder.config(run) for run in batch]
     for run in folder.unfinished(batch):
@@ -181,7 +187,7 @@ def _run_batch(
     # The whole configuration is what the grid varies: the runs need be no full product.
     space: dict[str, Any] = tune.grid_search(configs)
     if folder.can_go_on(number):
-        drop_torn_results(path)
+        mend(path)
         tuner = tune.Tuner.restore(
             str(path), StudyRun, resume_unfinished=True, resume_errored=True, param_space=space
         )
@@ -213,5 +219,5 @@ def _run_batch(
                 verbose=0,
             ),
         )
-    with stop.training():
+    with stop.training(), naming_a_full_disk(path, "the same command"):
         tuner.fit()

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: Tune's note of a run's state, in the run's folder.
 TUNER_FILE = "tuner.pkl"
+#: Its snapshots of the state of all trials, there, too; the last by name counts.
+STATE_FILES = "experiment_state-*.json"
 #: What Tune writes into a trial's folder: results, one a line, and the configuration.
 TRIAL_FILE = "result.json"
 PARAMS_FILE = "params.json"
@@ -63,7 +65,7 @@ def find_trials(path: str | Path) -> list[Path]:
 
 def has_begun(run: Path) -> bool:
     """Whether a run got as far as Tune's first note of its state, from which it can go on."""
-    return (run / TUNER_FILE).is_file() and any(run.glob("experiment_state-*.json"))
+    return (run / TUNER_FILE).is_file() and any(run.glob(STATE_FILES))
 
 
 def drop_torn_results(run: Path) -> None:
@@ -226,14 +228,8 @@ def last_stage(trial: Path) -> int:
     return last
 
 
-def read_history(trial: Path) -> pd.DataFrame:
-    """One row a training iteration, nested numbers as columns ``calibration/outcomes/...``.
-
-    Iterations that were run again after a restart count once, in their last form.
-
-    Raises:
-        ValueError: If the trial has no result yet.
-    """
+def result_rows(trial: Path) -> list[dict[str, Any]]:
+    """The results of a trial as they were written, oldest first; those of a stage may repeat."""
     rows = []
     with open(trial / TRIAL_FILE, encoding="utf-8") as lines:
         for line in lines:
@@ -242,6 +238,18 @@ def read_history(trial: Path) -> pd.DataFrame:
             except json.JSONDecodeError:
                 # The last line of a run that was killed while it wrote.
                 continue
+    return rows
+
+
+def read_history(trial: Path) -> pd.DataFrame:
+    """One row a training iteration, nested numbers as columns ``calibration/outcomes/...``.
+
+    Iterations that were run again after a restart count once, in their last form.
+
+    Raises:
+        ValueError: If the trial has no result yet.
+    """
+    rows = result_rows(trial)
     if not rows:
         raise ValueError(f"{trial} has no results yet")
     history = pd.json_normalize(rows, sep="/")

@@ -20,8 +20,7 @@ from typing import Any, NoReturn
 from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler
 
-from rllib_calsheq.learning.ray_private.access import keep_checkpoints
-from rllib_calsheq.results.checkpoints import is_sound
+from rllib_calsheq.running.resuming import take_up
 
 #: Signals that ask a run to stop: Ctrl-C, and what `kill`, `ray job stop` and batch systems send.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -155,7 +154,7 @@ class StopsAtStageEnds(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Lets a trial of a resumed run go on from its last checkpoint that is whole."""
-        keep_checkpoints(trial, is_sound)
+        take_up(trial)
         super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

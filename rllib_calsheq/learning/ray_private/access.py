@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.tune import Checkpoint
+from ray.tune.trainable.trainable import _TrainingResult
 
 from rllib_calsheq.learning.ray_private.names import STORED_AS
 
@@ -89,18 +91,25 @@ def keep_checkpoints(trial: Any, is_kept: Callable[[Path], bool]) -> None:
 
     Args:
         trial: The trial; it has not started yet.
-        is_kept: Whether a checkpoint in this local folder is kept. Those elsewhere are.
+        is_kept: Whether a checkpoint in this folder is kept.
     """
-
-    def stays(result: Any) -> bool:
-        checkpoint = result.checkpoint
-        return checkpoint.filesystem.type_name != "local" or is_kept(Path(checkpoint.path))
-
     manager = trial.run_metadata.checkpoint_manager
     latest = manager._latest_checkpoint_result
-    if latest is None or stays(latest):
+    if latest is None or is_kept(Path(latest.checkpoint.path)):
         return
-    kept = [r for r in manager._checkpoint_results if r is not latest and stays(r)]
+    others = [r for r in manager._checkpoint_results if r is not latest]
+    kept = [r for r in others if is_kept(Path(r.checkpoint.path))]
     manager._checkpoint_results = kept
     # The last one that was made: a list may be in the order of a score.
     manager._latest_checkpoint_result = max(kept, key=lambda r: r.checkpoint.path, default=None)
+
+
+def add_checkpoint(trial: Any, folder: Path, result: dict[str, Any]) -> None:
+    """Lets a trial of Tune's know of its next checkpoint, with the result of the same stage."""
+    trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint(str(folder)), metrics=result))
+
+
+def write_results_to(logger: Any, trial: Any, file: Path) -> None:
+    """Makes Tune's JSON logger add a trial's results to another file than it opened."""
+    logger._trial_files[trial].close()
+    logger._trial_files[trial] = file.open("a", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Going on with a run: from the last state and the last checkpoints that are whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.core.files import write_text
+from rllib_calsheq.core.manifest import MANIFEST_FILE, read_manifest
+from rllib_calsheq.learning.ray_private.access import add_checkpoint, keep_checkpoints
+from rllib_calsheq.results.checkpoints import (
+    STATE_FILES,
+    TRIAL_FILE,
+    drop_torn_results,
+    is_sound,
+    is_whole,
+    result_rows,
+)
+
+#: The last state of Tune's that was whole, in the run's folder.
+KEPT_STATE = "last_whole_state.json"
+
+
+def mend(run: Path) -> None:
+    """Makes the records of a run that was cut off such that Tune goes on with them.
+
+    Raises:
+        ValueError: If it would begin the run anew.
+    """
+    mend_state(run)
+    drop_torn_results(run)
+
+
+def mend_state(run: Path) -> None:
+    """Puts the last whole state of a run in the place of one that is not.
+
+    Raises:
+        ValueError: If there is none: Tune would begin the run anew.
+    """
+    file = newest_state(run)
+    if file is None or is_json(file.read_text(encoding="utf-8", errors="replace")):
+        return
+    kept = run / KEPT_STATE
+    if not kept.is_file():
+        raise ValueError(
+            f"{file} is damaged, and there is no earlier one: the run cannot be gone on with. Its "
+            f"checkpoints may be whole (calsheq evaluate {run}); start again under another --name"
+        )
+    content = json.loads(kept.read_text(encoding="utf-8"))
+    write_text(run / content["name"], content["state"])
+    print(f"{file.name} is damaged: going on from the one before", flush=True)
+
+
+def take_up(trial: Any) -> None:
+    """Lets a trial of a resumed run go on from the last whole checkpoint in its folder.
+
+    Tune's note of it may be some seconds old, and what it knows may be damaged.
+
+    Args:
+        trial: Tune's trial, which has not started yet.
+    """
+    storage = trial.storage
+    if trial.is_finished() or storage.storage_filesystem.type_name != "local":
+        return
+    if not storage.trial_dir_name:
+        # A new trial, which has no folder yet.
+        return
+    keep_checkpoints(trial, is_sound)
+    folder = Path(trial.path)
+    known = Path(trial.checkpoint.path).name if trial.has_checkpoint() else ""
+    later = [p for p in sorted(folder.glob("checkpoint_*")) if p.name > known]
+    rows = {row["training_iteration"]: row for row in _rows(folder)} if later else {}
+    for checkpoint in later:
+        # Tune counts them: one that is left out would shift the numbers of those that follow.
+        if not ((checkpoint / MANIFEST_FILE).is_file() and is_whole(checkpoint, contents=True)):
+            return
+        row = rows.get(read_manifest(checkpoint)["stage"])
+        if row is None:
+            return
+        add_checkpoint(trial, checkpoint, row)
+
+
+def newest_state(run: Path) -> Path | None:
+    """Tune's last note of a run's state, as it chooses it; None if there is none."""
+    return max(run.glob(STATE_FILES), default=None)
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is JSON, whole."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def _rows(trial: Path) -> list[dict[str, Any]]:
+    return result_rows(trial) if (trial / TRIAL_FILE).is_file() else []
