@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,21 @@ def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
         "lr_shared",
         "kl_coefficient_shared",
     }
+
+
+def test_reports_of_other_profiles_of_the_same_stage_are_counted_and_left_out():
+    calibration = make()
+    table = calibration.begin_stage()
+    other = replace(table, profiles=table.profiles + 1.0)
+    assert table.version != other.version != replace(other, stage=2).version
+    reports = [
+        replace(answer(table, 1), version=table.version),
+        replace(answer(other, 2), version=other.version),
+        replace(answer(table, 2), stage=0),
+    ]
+    metrics = calibration.end_stage(reports)
+    assert (metrics["num_particles"], metrics["stale_reports"]) == (2, 2)
+    assert calibration.calibrator.told[0][0].tolist() == [0, 1]
 
 
 def test_the_largest_move_is_that_of_one_parameter_of_one_particle():

@@ -94,7 +94,13 @@ class TableRunner(RayEnvRunner):
     ) -> None:
         """Logs outcomes (M, N) and returns (M, G) of a round; they leave with the metrics."""
         report = StageReport(
-            table.stage, self.worker_index or 0, particles, outcomes, returns, **more
+            table.stage,
+            self.worker_index or 0,
+            particles,
+            outcomes,
+            returns,
+            version=table.version,
+            **more,
         )
         self.metrics.log_value(STAGE_REPORTS, report, reduce="item_series")
         self._round += 1

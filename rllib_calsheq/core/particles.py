@@ -6,8 +6,10 @@ worker index, which survives a restart, in a table that every runner gets whole.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,11 @@ class SupertypeTable:
     seed: int
     evaluation: bool = False
 
+    @cached_property
+    def version(self) -> int:
+        """A checksum of the stage and all profiles, which reports carry back, too."""
+        return zlib.crc32(self.profiles.tobytes(), self.stage & 0xFFFFFFFF)
+
     def particles_of(self, worker: int) -> npt.NDArray[np.intp]:
         """Indices of the particles that a worker samples."""
         return np.flatnonzero(self.workers == worker)
@@ -58,6 +65,7 @@ class StageReport:
         returns: Mean return of each supertype's agents, shape (M, G).
         dropped: Why an episode that was played is not among them, a line each.
         fault: What kept the runner from playing the round; empty if nothing did.
+        version: The table's `SupertypeTable.version`; None where that is not known.
     """
 
     stage: int
@@ -67,6 +75,11 @@ class StageReport:
     returns: FloatArray
     dropped: tuple[str, ...] = ()
     fault: str = ""
+    version: int | None = None
+
+    def answers(self, stage: int, version: int | None) -> bool:
+        """Whether its episodes were played with the profiles of this stage and version."""
+        return self.stage == stage and self.version in (None, version)
 
 
 @dataclass

@@ -95,6 +95,8 @@ class Calibration:
         #: Largest |ΔΛ| of any parameter of any particle in this stage's proposal, unit cube.
         self._largest_move = float("nan")
         self._stages_all_met = 0
+        #: That of the table of this stage, which reports must carry.
+        self._version: int | None = None
 
     # --- a stage ----------------------------------------------------------------------
 
@@ -114,12 +116,14 @@ class Calibration:
         unit = self.calibrator.ask()
         if self.stage > asked:
             self._largest_move = float(np.abs(unit - before).max())
-        return SupertypeTable(
+        table = SupertypeTable(
             stage=self.stage,
             profiles=self.parameters.expand(unit),
             workers=self.assignment.workers(),
             seed=self.calibrator.seed,
         )
+        self._version = table.version
+        return table
 
     def end_stage(self, reports: Iterable[StageReport]) -> dict[str, Any]:
         """Tells the calibrator what came of the stage and returns the numbers to log.
@@ -131,12 +135,15 @@ class Calibration:
                 without an outcome of any target.
             BadEnvironmentError: If a report says that the environment is at fault.
         """
-        reports = list(reports)
-        self.assignment.record(r.worker for r in reports if r.stage == self.stage)
+        given = list(reports)
+        # A runner that missed the last broadcast, or answered too late, has played other profiles.
+        reports = [r for r in given if r.fault or r.answers(self.stage, self._version)]
+        stale = len(given) - len(reports)
+        self.assignment.record(r.worker for r in reports)
         particles, outcomes = merge_reports(
             reports, self.stage, self.calibrator.num_particles, self.columns
         )
-        dropped = [why for r in reports if r.stage == self.stage for why in r.dropped]
+        dropped = [why for r in reports for why in r.dropped]
         if dropped:
             logger.warning("%d episodes dropped, of which the first: %s", len(dropped), dropped[0])
         self._require_outcomes(outcomes, dropped)
@@ -145,12 +152,12 @@ class Calibration:
         self.calibrator.set_learning_rate(self.lr_cal.at(finished))
         rewards = self.targets.reward(outcomes)
         learned = self.calibrator.tell(particles, rewards, outcomes, self.stage)
+        counts = {"dropped_episodes": len(dropped), "stale_reports": stale}
         if not len(particles):
-            return {"stage": self.stage, "num_particles": 0, "dropped_episodes": len(dropped)}
+            return {"stage": self.stage, "num_particles": 0, **counts}
         self._recent.append(unit.mean(axis=0))
         metrics = self._metrics(unit, rewards, outcomes, learned)
-        metrics["dropped_episodes"] = len(dropped)
-        return metrics | {"lr_shared_scheduled": self.lr_shared.at(finished)}
+        return metrics | counts | {"lr_shared_scheduled": self.lr_shared.at(finished)}
 
     def _require_outcomes(self, outcomes: FloatArray, dropped: Sequence[str]) -> None:
         """Stops a run that has nothing to learn from, `MAX_EMPTY_STAGES` stages in a row."""

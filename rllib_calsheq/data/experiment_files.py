@@ -43,8 +43,8 @@ STOP_GROUPS = ("calibration", "env_runners", "learners")
 STAGE_RESULTS = (
     "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
     "num_targets", "targets_met", "stages_all_met", "largest_move", "dropped_episodes",
-    "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes", "returns",
-    "profile", "calibrator",
+    "stale_reports", "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes",
+    "returns", "profile", "calibrator",
 )  # fmt: skip
 #: What a calibration does that states no `checkpoint_frequency`: checkpoints by the clock
 #: (`rllib_calsheq.running.checkpoints`) and at the end, of which the last ones are kept.
