@@ -72,13 +72,11 @@ def take_up(trial: Any) -> None:
     later = [p for p in sorted(folder.glob("checkpoint_*")) if p.name > known]
     rows = {row["training_iteration"]: row for row in _rows(folder)} if later else {}
     for checkpoint in later:
-        # Tune counts them: one that is left out would shift the numbers of those that follow.
         if not ((checkpoint / MANIFEST_FILE).is_file() and is_whole(checkpoint, contents=True)):
-            return
+            continue
         row = rows.get(read_manifest(checkpoint)["stage"])
-        if row is None:
-            return
-        add_checkpoint(trial, checkpoint, row)
+        if row is not None:
+            add_checkpoint(trial, checkpoint, row)
 
 
 def newest_state(run: Path) -> Path | None:

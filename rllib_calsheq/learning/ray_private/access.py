@@ -94,18 +94,20 @@ def keep_checkpoints(trial: Any, is_kept: Callable[[Path], bool]) -> None:
         is_kept: Whether a checkpoint in this folder is kept.
     """
     manager = trial.run_metadata.checkpoint_manager
-    latest = manager._latest_checkpoint_result
-    if latest is None or is_kept(Path(latest.checkpoint.path)):
-        return
-    others = [r for r in manager._checkpoint_results if r is not latest]
-    kept = [r for r in others if is_kept(Path(r.checkpoint.path))]
+    kept = [r for r in manager._checkpoint_results if is_kept(Path(r.checkpoint.path))]
     manager._checkpoint_results = kept
-    # The last one that was made: a list may be in the order of a score.
-    manager._latest_checkpoint_result = max(kept, key=lambda r: r.checkpoint.path, default=None)
+    latest = manager._latest_checkpoint_result
+    if latest is not None and not is_kept(Path(latest.checkpoint.path)):
+        # The last one that was made: a list may be in the order of a score.
+        latest = max(kept, key=lambda r: r.checkpoint.path, default=None)
+        manager._latest_checkpoint_result = latest
 
 
 def add_checkpoint(trial: Any, folder: Path, result: dict[str, Any]) -> None:
-    """Lets a trial of Tune's know of its next checkpoint, with the result of the same stage."""
+    """Lets a trial of Tune's know of a later checkpoint, with the result of the same stage."""
+    number = int(folder.name.rpartition("_")[2])
+    # Being told of it, the trial counts on by one; its next checkpoint has the next number.
+    trial.storage.current_checkpoint_index = number - 1
     trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint(str(folder)), metrics=result))
 
 

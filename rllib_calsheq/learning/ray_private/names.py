@@ -137,6 +137,8 @@ RAY_NAMES = (
             "the scheduler of a resumed run", "ray.tune.impl.tuner_internal"),
     RayName("ray.tune.trainable.trainable", "_TrainingResult", "calls",
             "a checkpoint that a resumed trial is told of", "ray.tune.trainable.trainable"),
+    RayName("ray.train._internal.storage.StorageContext", "current_checkpoint_index", "reads",
+            "the number of a resumed trial's next checkpoint", "ray.train._internal.storage"),
     RayName("ray.tune.logger.json.JsonLoggerCallback", "_trial_files", "reads",
             "results are added to the run's own file", "ray.tune.logger.json"),
     RayName("ray.tune.experiment.trial.Trial", "on_checkpoint", "calls",
