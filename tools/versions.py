@@ -27,7 +27,8 @@ LOWER = (">=", "==", "~=")
 #: versions that the others do not.
 LEFT_OUT = (
     "certify", "certify_snapshots", "checkpoints", "cluster", "experiments", "faults",
-    "killed_runs", "learners", "packaging", "rival_calibrators", "stopping",
+    "killed_runs", "learners", "manifest", "nodes", "packaging", "records", "rival_calibrators",
+    "stopping", "tune",
 )  # fmt: skip
 #: Those of the files above that a version may well break.
 ALL_THE_SAME = ("tests/test_rival_calibrators.py::TestTrials",)

@@ -1,0 +1,135 @@
+"""Sweeps with Tune: schedulers that stop, copy and pause trials, and a searcher."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining
+from ray.tune.search.optuna import OptunaSearch
+
+from rllib_calsheq import CALSHEQ
+from rllib_calsheq.envs import SubwayEnv
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.learning]
+
+METRIC = {"metric": "calibration/reward_pooled", "mode": "max"}
+SPACE = {
+    "env": SubwayEnv,
+    "env_config": {"num_suburbs": 3, "num_inside": 2, "episode_length": 5},
+    "targets": {"suburbs.subway_rate": 0.8, "inside.subway_rate": 0.2},
+    "num_particles": 8,
+    "minibatch_size": 64,
+}
+
+
+def fit(folder, space, stages, frequency=0, **tuning):
+    """Rows of every trial, in the order in which they were written, by the trial's folder."""
+    results = tune.Tuner(
+        CALSHEQ,
+        param_space={**SPACE, **space},
+        tune_config=tune.TuneConfig(**tuning),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=str(folder),
+            stop={"training_iteration": stages},
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=frequency),
+            verbose=0,
+        ),
+    ).fit()
+    assert not results.errors
+    found = {}
+    for result in results:
+        lines = (Path(result.path) / "result.json").read_text(encoding="utf-8").splitlines()
+        found[Path(result.path).name] = [json.loads(line) for line in lines]
+    return found
+
+
+def numbers(row):
+    """Everything of a stage's calibration but what it learned with."""
+    names = ("stage", "reward_mean", "profile", "outcomes", "calibrator")
+    return json.dumps({name: row["calibration"][name] for name in names}, sort_keys=True)
+
+
+def test_asha_stops_some_trials_early_and_lets_others_finish(tmp_path):
+    scheduler = ASHAScheduler(
+        time_attr="training_iteration", grace_period=2, max_t=9, reduction_factor=2, **METRIC
+    )
+    space = {"lr_ratio": tune.grid_search([3.0, 1.0, 0.1, 0.01])}
+    trials = fit(tmp_path, space, 9, scheduler=scheduler)
+    ends = sorted(rows[-1]["training_iteration"] for rows in trials.values())
+    assert len(ends) == 4
+    assert ends[0] < 9 == ends[-1]
+
+
+def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path):
+    every = 3
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=every,
+        quantile_fraction=0.5,
+        resample_probability=1.0,
+        synch=True,
+        hyperparam_mutations={
+            "lr_ratio": [0.2, 0.4],
+            "lr_shared": {"initial": [0.002, 0.004]},
+            "calibrator": {"kl_limit": [1.0, 3.0], "clip_param": [0.1, 0.3]},
+        },
+        **METRIC,
+    )
+    space = {
+        "seed": tune.grid_search([0, 1]),
+        "lr_ratio": 1.0,
+        "lr_shared": {"initial": 0.001},
+        "calibrator": {"name": "ppo"},
+    }
+    trials = fit(tmp_path, space, 3 * every, frequency=every, scheduler=scheduler)
+    one, other = trials.values()
+    # With other seeds the two differ, until one is made of the other.
+    assert all(numbers(a) != numbers(b) for a, b in zip(one[:every], other[:every], strict=True))
+    after = {rows[every]["config"]["lr_ratio"]: rows[every] for rows in (one, other)}
+    donor, clone = after.pop(1.0), next(iter(after.values()))
+    assert donor["training_iteration"] == clone["training_iteration"] == every + 1
+    assert donor["calibration"]["profile"] == clone["calibration"]["profile"]
+    assert clone["config"]["lr_shared"]["initial"] in (0.002, 0.004)
+    assert clone["config"]["calibrator"]["name"] == "ppo"
+    assert clone["config"]["calibrator"]["clip_param"] in (0.1, 0.3)
+    # What was changed reaches both optimizers.
+    shared = clone["calibration"]["lr_shared"] / donor["calibration"]["lr_shared"]
+    assert shared == pytest.approx(clone["config"]["lr_shared"]["initial"] / 0.001, rel=1e-3)
+    rates = [row["calibration"]["calibrator"]["learning_rate"] for row in (clone, donor)]
+    assert rates[0] / rates[1] == pytest.approx(clone["config"]["lr_ratio"] * shared, rel=1e-3)
+
+
+class PausesOnce(FIFOScheduler):
+    """Pauses each trial after its third stage, once; Tune goes on with it when it has room."""
+
+    def __init__(self):
+        super().__init__()
+        self.paused = set()
+
+    def on_trial_result(self, tune_controller, trial, result):
+        if result["training_iteration"] == 3 and trial.trial_id not in self.paused:
+            self.paused.add(trial.trial_id)
+            return self.PAUSE
+        return self.CONTINUE
+
+
+def test_a_trial_that_is_paused_goes_on_to_the_last_bit(tmp_path):
+    (whole,) = fit(tmp_path / "whole", {"seed": 4}, 6).values()
+    (paused,) = fit(tmp_path / "paused", {"seed": 4}, 6, scheduler=PausesOnce()).values()
+    assert [row["training_iteration"] for row in paused] == list(range(1, 7))
+    assert [row["calibration"] for row in paused] == [row["calibration"] for row in whole]
+    assert paused[-1]["iterations_since_restore"] == 3
+
+
+def test_optuna_chooses_what_is_tried(tmp_path):
+    space = {
+        "lr_ratio": tune.loguniform(0.01, 3.0),
+        "calibrator": {"name": "ppo", "kl_limit": tune.uniform(0.5, 4.0)},
+    }
+    search = OptunaSearch(seed=0, **METRIC)
+    trials = fit(tmp_path, space, 2, search_alg=search, num_samples=3)
+    configs = [rows[-1]["config"] for rows in trials.values()]
+    assert len({config["lr_ratio"] for config in configs}) == 3
+    assert all(0.5 <= config["calibrator"]["kl_limit"] <= 4.0 for config in configs)
