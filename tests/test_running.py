@@ -9,9 +9,11 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
+from rllib_calsheq.cli import calsheq, rllib
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS, load_experiments
 from rllib_calsheq.running import checkpoints, waiting
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S, TimedCheckpoints
+from rllib_calsheq.running.resuming import sole_use
 from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor, waiting_line
 
 EXPERIMENT = """
@@ -120,3 +122,34 @@ class TestWaiting:
         ).fit()  # fmt: skip
         (line,) = said
         assert "a trial wants 100 CPUs; the cluster has 6 in all, 6 free: add nodes" in line
+
+
+class TestSoleUse:
+    def test_a_second_process_is_refused_until_the_first_is_gone(self, tmp_path):
+        folder = tmp_path / "run"
+        refused = pytest.raises(ValueError, match="another process works in")
+        with sole_use(folder), refused, sole_use(folder):
+            pass
+        with sole_use(folder):
+            assert folder.is_dir()
+
+    @pytest.mark.parametrize("command", ["train", "experiment"])
+    def test_a_run_and_a_study_are_refused_before_anything_starts(self, tmp_path, capsys, command):
+        file = tmp_path / "one.yaml"
+        file.write_text(EXPERIMENT.format(checkpoints=""), encoding="utf-8")
+        words = {
+            "train": ["train", "-f", str(file), "--storage-path", str(tmp_path)],
+            "experiment": ["experiment", "1", "--quick", "--storage-path", str(tmp_path / "one")],
+        }[command]
+        main = {"train": rllib.main, "experiment": calsheq.main}[command]
+        with sole_use(tmp_path / "one"):
+            assert main(words) == 2
+        assert "another process works in" in " ".join(capsys.readouterr().err.split())
+
+    def test_a_folder_that_cannot_be_written_to_is_refused(self, tmp_path, capsys):
+        (tmp_path / "file").touch()
+        file = tmp_path / "one.yaml"
+        file.write_text(EXPERIMENT.format(checkpoints=""), encoding="utf-8")
+        words = ["train", "-f", str(file), "--storage-path", str(tmp_path / "file")]
+        assert rllib.main(words) == 2
+        assert str(tmp_path / "file") in " ".join(capsys.readouterr().err.split())

@@ -141,11 +141,16 @@ def experiment(args: argparse.Namespace) -> int:
     from rllib_calsheq.experiments.figures import draw_all
     from rllib_calsheq.experiments.runner import cpus_of, local_ray, measure_study, run_study
     from rllib_calsheq.experiments.tables import SUMMARY, write_tables
+    from rllib_calsheq.running.resuming import sole_use
     from rllib_calsheq.running.stopping import command_line, stop_signals
 
     failed = []
     cpus = jobs if args.report else jobs * cpus_of(study)
-    with stop_signals(command_line("calsheq", args.line)) as stop, local_ray(cpus):
+    with (
+        sole_use(folder.path),
+        stop_signals(command_line("calsheq", args.line)) as stop,
+        local_ray(cpus),
+    ):
         # Ray has taken SIGTERM for itself.
         stop.listen()
         if not args.report:

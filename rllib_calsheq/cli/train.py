@@ -121,7 +121,6 @@ def check_algorithm(name: str) -> None:
 def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     """Runs one experiment to its end; returns 0 if no trial failed."""
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SNAPSHOT_EVERY_S)
-    import ray
     from ray import tune
 
     from rllib_calsheq.cli.table import LiveTable
@@ -133,7 +132,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         WritesResultsAtOnce,
         naming_a_full_disk,
     )
-    from rllib_calsheq.running.resuming import mend
+    from rllib_calsheq.running.resuming import mend, sole_use
     from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds, command_line
     from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
@@ -159,48 +158,57 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         # Tune goes on with the configuration that it saved, whatever the file says by now.
         maps = [config.parameter_map() for config in configurations(experiment)]
         require_readable(folder, [parameters.stated for parameters in maps])
-    if not ray.is_initialized():
-        # On a cluster (`ray job submit`) the environment names it; otherwise one is started here.
-        on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-        ray.init(
-            num_cpus=None if on_cluster else local_cpus(experiment),
-            log_to_driver=args.verbose or not experiment.is_calsheq,
-            logging_level=logging.INFO if args.verbose else logging.ERROR,
-        )
-    # Ray has taken SIGTERM for itself.
-    stop.listen()
-    if resumes:
-        print(f"resuming {folder}", flush=True)
-        mend(folder)
-        tuner = tune.Tuner.restore(
-            str(folder), trainable, resume_errored=True, param_space=experiment.config
-        )
-        replace_watchers(tuner, callbacks, scheduler)
-    else:
-        print(f"running {experiment.name}: results in {folder}", flush=True)
-        tuner = tune.Tuner(
-            trainable,
-            param_space=experiment.config,
-            tune_config=tune.TuneConfig(
-                scheduler=scheduler,
-                num_samples=args.num_samples or experiment.num_samples,
-                trial_name_creator=trial_name,
-                trial_dirname_creator=trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(storage.resolve()),
-                stop=experiment.stop,
-                checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint),
-                callbacks=callbacks,
-                verbose=0 if experiment.is_calsheq else 1,
-            ),
-        )
-    go_on = command_line("rllib", args.line, "--resume")
-    with naming_a_full_disk(folder, go_on):
-        with stop.training():
-            results = tuner.fit()
-        return _report(experiment, folder, results, go_on, strict=args.strict)
+    with sole_use(folder):
+        _start_ray(experiment, args.verbose)
+        # Ray has taken SIGTERM for itself.
+        stop.listen()
+        if resumes:
+            print(f"resuming {folder}", flush=True)
+            mend(folder)
+            tuner = tune.Tuner.restore(
+                str(folder), trainable, resume_errored=True, param_space=experiment.config
+            )
+            replace_watchers(tuner, callbacks, scheduler)
+        else:
+            print(f"running {experiment.name}: results in {folder}", flush=True)
+            tuner = tune.Tuner(
+                trainable,
+                param_space=experiment.config,
+                tune_config=tune.TuneConfig(
+                    scheduler=scheduler,
+                    num_samples=args.num_samples or experiment.num_samples,
+                    trial_name_creator=trial_name,
+                    trial_dirname_creator=trial_name,
+                ),
+                run_config=tune.RunConfig(
+                    name=name,
+                    storage_path=str(storage.resolve()),
+                    stop=experiment.stop,
+                    checkpoint_config=tune.CheckpointConfig(**experiment.checkpoint),
+                    callbacks=callbacks,
+                    verbose=0 if experiment.is_calsheq else 1,
+                ),
+            )
+        go_on = command_line("rllib", args.line, "--resume")
+        with naming_a_full_disk(folder, go_on):
+            with stop.training():
+                results = tuner.fit()
+            return _report(experiment, folder, results, go_on, strict=args.strict)
+
+
+def _start_ray(experiment: Any, verbose: bool) -> None:
+    """Starts a Ray of our own, or joins the cluster that the environment names."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    # `ray job submit` names one.
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    ray.init(
+        num_cpus=None if on_cluster else local_cpus(experiment),
+        log_to_driver=verbose or not experiment.is_calsheq,
+        logging_level=logging.INFO if verbose else logging.ERROR,
+    )
 
 
 def local_cpus(experiment: Any) -> int:
@@ -252,12 +260,12 @@ def _report(experiment: Any, folder: Path, results: Any, go_on: str, strict: boo
         code = MISSED if strict and judged and not all_met(found) else 0
     print(f"results in {folder}", flush=True)
     failed = [result for result in results if result.error is not None]
+    if failed:
+        print(f"once the cause is gone, go on with: {go_on}", flush=True)
     for result in failed:
         # Last, and each in one line, so that the cause is what one sees.
         name = Path(result.path).name
         print(f"error: trial {name} stopped: {cause(result.error)}", file=sys.stderr, flush=True)
-    if failed:
-        print(f"once the cause is gone, go on with: {go_on}", file=sys.stderr, flush=True)
     return 1 if failed else code
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,29 @@ from rllib_calsheq.results.checkpoints import (
 
 #: The last state of Tune's that was whole, in the run's folder.
 KEPT_STATE = "last_whole_state.json"
+#: Held by the process that works in a folder.
+LOCK_FILE = "in_use.lock"
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """A block in which no other process works in a run's or a study's folder, which is made.
+
+    Raises:
+        ValueError: If one does.
+        OSError: If the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK_FILE, "w", encoding="utf-8") as file:
+        try:
+            # Released when the process ends, however it does.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process works in {folder}: wait for it or stop it, or give another "
+                "--name or --storage-path"
+            ) from None
+        yield
 
 
 def mend(run: Path) -> None:
