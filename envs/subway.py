@@ -108,6 +108,10 @@ class ArraySubway:
         cfg = self.config
         if self._t >= cfg.episode_length:
             raise RuntimeError("the episodes are over: call reset() before step()")
+        if np.shape(actions) != self._rides.shape:
+            raise ValueError(
+                f"actions must have shape {self._rides.shape}, but have {np.shape(actions)}"
+            )
         if not np.isin(actions, (0, SUBWAY)).all():
             raise ValueError("an action is neither 0 (car) nor 1 (subway)")
         rides = np.asarray(actions) == SUBWAY

@@ -14,7 +14,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import pytest
+from hypothesis import settings
 from killable_commands import processes_of
+
+# The same examples in every run, so that a failure is a change's own. To look for more:
+# pytest --hypothesis-profile=explore -k properties
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", max_examples=3000, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, Calibration, NoOutcomesE
 from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome, TargetSet
 from rllib_calsheq.core.timescales import LearningRate
-from rllib_calsheq.data.experiment_files import STAGE_RESULTS
+from rllib_calsheq.data.experiment_files import STAGE_MAPPINGS, STAGE_RESULTS
 
 SPACE = SupertypeSpace((Parameter("x", "s", 0, 10), Parameter("y", "s", 0, 10)))
 COLUMNS = OutcomeColumns((Outcome("s.x", 1.0), Outcome("s.y", 1.0)), SPACE.supertypes, "Walk")
@@ -76,7 +76,7 @@ def test_a_stage_hands_out_natural_units_and_tells_rewards_by_particle():
     assert metrics["profile"]["s.y"]["mean"] == pytest.approx(5.1)
     assert metrics["calibrator"] == {"loss": 1.5}
     # All but a name and what the callback adds may be a stop criterion.
-    assert set(metrics) - {"worst_target"} == set(STAGE_RESULTS) - {
+    assert set(metrics) - {"worst_target"} == {*STAGE_RESULTS, *STAGE_MAPPINGS} - {
         "lr_shared",
         "kl_coefficient_shared",
     }

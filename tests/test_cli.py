@@ -173,7 +173,10 @@ SHARE = {"supertype_1.share": 0.3}
         ),
         # Keys of the experiment.
         (spec(num_samples=True), ["num_samples is True; allowed: integers from 1"]),
-        (spec(storage_path=3), ["storage_path is 3; allowed: text"]),
+        (
+            spec(storage_path=3),
+            ["storage_path of experiment 'experiment' is 3; allowed: the path of a folder"],
+        ),
         (spec(stop={"training_iteration": "abc"}), ["training_iteration in stop", "is 'abc'"]),
         (spec(stop={"training_iteration": True}), ["training_iteration in stop", "is True"]),
         (spec(stop={"training_iteration": 0}), ["is 0; allowed: integers from 1"]),

@@ -82,7 +82,7 @@ BAD = [
     ({"gamma": "abc"}, ["gamma is 'abc'", "numbers in [0, 1]"]),
     ({"gamma": 2}, ["gamma is 2"]),
     ({"gamma": float("nan")}, ["gamma is nan"]),
-    ({"lambda": 2}, ["lambda_ is 2"]),
+    ({"lambda": 2}, ["lambda is 2"]),
     ({"lambda_": 2}, ["lambda_ is 2"]),
     ({"clip_param": -1}, ["clip_param is -1", "above 0"]),
     ({"num_epochs": None}, ["num_epochs is None", "integers from 1"]),
@@ -94,7 +94,7 @@ BAD = [
     ({"num_learners": "two"}, ["num_learners is 'two'"]),
     ({"num_gpus_per_learner": 5}, ["num_gpus_per_learner is 5", "[0, 1]"]),
     ({"explore": "no"}, ["explore is 'no'"]),
-    ({"callbacks": 3}, ["callbacks_class is 3", "RLlibCallback"]),
+    ({"callbacks": 3}, ["callbacks is 3", "RLlibCallback"]),
     # Derived ones.
     ({"lr": 0.5}, ["lr has no effect", "0.5", "lr_shared.initial"]),
     # RLlib's default, but not what a run would take.
@@ -115,7 +115,7 @@ BAD = [
     ({"num_gpus": 1}, ["num_gpus is 1", "set num_gpus_per_learner"]),
     ({"model": {"use_lstm": True}}, ["model is {'use_lstm': True}", "model_config"]),
     ({"model": 3}, ["model is 3", "model_config"]),
-    ({"framework": "tf2"}, ["framework_str is 'tf2'", "PyTorch"]),
+    ({"framework": "tf2"}, ["framework is 'tf2'", "PyTorch"]),
     ({"enable_rl_module_and_learner": False}, ["enable_rl_module_and_learner is False"]),
     ({"exploration_config": {"type": "Random"}}, ["exploration_config is"]),
     ({"shuffle_batch_per_epoch": False, "sampling": "arrays"}, ["shuffle_batch_per_epoch is set"]),

@@ -83,6 +83,8 @@ class ArrayMarket:
                 f"profiles must have shape (number of seeds, d) = ({len(seeds)}, "
                 f"{len(self.supertype_space)}), but have {profiles.shape}"
             )
+        if not len(seeds):
+            raise ValueError("reset() starts at least one episode, but no seed was given")
         self._rngs = [np.random.default_rng(seed) for seed in seeds]
         cfg = self.config
         E, n, C = len(seeds), cfg.num_merchants, cfg.num_customers
@@ -151,12 +153,16 @@ class ArrayMarket:
 
         Raises:
             RuntimeError: If the episodes are over.
-            ValueError: If the actions have another shape or one of them is NaN.
+            ValueError: If the actions are no numbers, have another shape or one of them is NaN.
         """
         cfg = self.config
         if self._t >= cfg.episode_length:
             raise RuntimeError("the episodes are over: call reset() before step()")
-        unit = np.clip((np.asarray(actions, dtype=np.float64) + 1.0) / 2.0, 0.0, 1.0)
+        try:
+            given = np.asarray(actions, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"actions must be an array of numbers, but {error}") from None
+        unit = np.clip((given + 1.0) / 2.0, 0.0, 1.0)
         if unit.shape != self._half_spreads.shape:
             raise ValueError(
                 f"actions must have shape {self._half_spreads.shape}, but have {unit.shape}"

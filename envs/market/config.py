@@ -30,6 +30,8 @@ SHARE, HALF_SPREAD, ABS_INVENTORY = "share", "half_spread", "abs_inventory"
 SHARE_SCALE = 0.05
 #: Largest half-spread / temperature of the logit rule: exp() of more overflows single precision.
 MAX_CHOICE_EXPONENT = 80.0
+#: Rewards, observations and quantities stay below, so that single precision holds sums of them.
+LARGEST_NUMBER = 1e30
 #: Bytes of one of the market's Python objects, about; a parameter is one.
 OBJECT_BYTES = 1000
 #: Scale of a miss in a percentile of the transaction quantities, in lots.
@@ -120,8 +122,8 @@ class MarketConfig:
             steepest <= MAX_CHOICE_EXPONENT,
             "choice_temperature",
             self.choice_temperature,
-            f"at least the widest half-spread / {MAX_CHOICE_EXPONENT:g}; below that use "
-            "choice_rule: best_price, its limit",
+            f"at least the widest half-spread (max_half_spread, reservation_half_spread) / "
+            f"{MAX_CHOICE_EXPONENT:g}; below that use choice_rule: best_price, its limit",
         )
         if self.cluster_quantities is not None:
             self._check_quantities(self.cluster_quantities)
@@ -133,6 +135,7 @@ class MarketConfig:
             f"= {self.customers_per_cluster}",
             "one of these",
         )
+        self._check_magnitude()
         # Built here so that a bad start is refused with the rest of the configuration.
         assert len(self.supertype_space) == 2 * self.num_clusters + 3
 
@@ -156,6 +159,24 @@ class MarketConfig:
                 f"cluster {k} of cluster_quantities",
                 table,
                 "a list of [quantity, weight] pairs of positive numbers",
+            )
+
+    def _check_magnitude(self) -> None:
+        """Checks that rewards, observations and sums of quantities can be held as numbers."""
+        with np.errstate(over="ignore", under="ignore"):
+            traded = self.quantity_table[0].max() * self.num_customers * self.episode_length
+            lots = traded / self.lot_size
+            price = self.price_volatility * self.price_truncation * (1.0 + self.risk_aversion)
+            reward = lots * (self.max_half_spread + price) / self.reward_scale
+            seen = max(lots / self.inventory_scale, lots / self.volume_scale, self.price_truncation)
+            largest = max(reward, seen, lots, traded, self.lot_size)
+        if not largest < LARGEST_NUMBER:
+            raise ValueError(
+                f"rewards may be up to {reward:.3g}, observations {seen:.3g} and traded quantities "
+                f"{traded:.3g} ({lots:.3g} lots), more than single precision holds: lower "
+                "price_volatility, price_truncation, risk_aversion, max_half_spread or "
+                "cluster_quantities, raise reward_scale, inventory_scale or volume_scale, or "
+                "choose a lot_size near the quantities"
             )
 
     @property

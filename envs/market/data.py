@@ -54,6 +54,8 @@ MAX_DEFAULT_MERCHANTS = 10
 MEAN_LOTS = 50.5
 #: Weight of the market share among the targets.
 SHARE_WEIGHT = 0.25
+#: Largest floor of a scale: no miss would matter beside it.
+MAX_FLOOR = 1e6
 #: Smallest scale of the market share: 1.5 times its deviation from episode to episode.
 SHARE_SCALE_FLOOR = 0.02
 
@@ -148,8 +150,8 @@ def targets_from_transactions(
         share_by in ("quantity", "count"), "share_by", share_by, "'quantity' or 'count'"
     )
     configuration.require(0 <= share_weight <= 1, "share_weight", share_weight, "numbers in [0, 1]")
-    configuration.require(share_floor > 0, "share_floor", share_floor, "numbers > 0")
-    configuration.require(percentile_floor > 0, "percentile_floor", percentile_floor, "numbers > 0")
+    for name, floor in (("share_floor", share_floor), ("percentile_floor", percentile_floor)):
+        configuration.require(0 < floor <= MAX_FLOOR, name, floor, f"numbers in (0, {MAX_FLOOR:g}]")
     configuration.require(bootstrap >= 2, "bootstrap", bootstrap, "integers from 2")
     configuration.require(
         len(set(percentiles)) == len(percentiles) > 0 and all(0 <= p <= 100 for p in percentiles),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
+
+from rllib_calsheq.core.configuration import is_number
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,26 @@ def integers(least: int) -> Allowed:
     return Allowed(f"integers from {least}", lambda value: _is_integer(value) and value >= least)
 
 
-def numbers(least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> Allowed:
-    """Numbers in [least, most], or in (least, most] if ``above``; NaN, True and False are none."""
+def numbers(
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: bool = False,
+    infinite: bool = False,
+) -> Allowed:
+    """Numbers in [least, most], or in (least, most] if ``above``; True and False are none.
+
+    They are finite, unless ``infinite`` allows infinity.
+    """
     if most < math.inf:
         text = f"numbers in [{least:g}, {most:g}]"
     else:
-        text = f"numbers {'above' if above else 'from'} {least:g}"
+        text = f"numbers {'above' if above else 'from'} {least:g}{', .inf too' * infinite}"
 
     def holds(value: Any) -> bool:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not (is_number(value) or (infinite and value == math.inf)):
             return False
-        number = float(value)
-        return (number > least if above else number >= least) and number <= most
+        return bool((value > least if above else value >= least) and value <= most)
 
     return Allowed(text, holds)
 

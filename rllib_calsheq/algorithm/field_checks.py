@@ -22,7 +22,7 @@ def stored_value(config: StatedConfig, name: str) -> Any:
     return getattr(config, FIELDS[name].stored_as or name)
 
 
-def check_value(name: str, value: Any, *harmless: Any) -> None:
+def check_value(name: str, value: Any, *harmless: Any, given_as: str = "") -> None:
     """Checks one field of the table.
 
     Args:
@@ -30,6 +30,7 @@ def check_value(name: str, value: Any, *harmless: Any) -> None:
         value: Its value.
         *harmless: Values of a derived or refused field that change nothing: its default, what
             CALSHEQ sets.
+        given_as: The key that it was given under, where that is an older one.
 
     Raises:
         ValueError: If the value is not allowed, or would have no effect.
@@ -37,9 +38,9 @@ def check_value(name: str, value: Any, *harmless: Any) -> None:
     field = FIELDS[name]
     fits = field.allowed is not None and field.allowed.holds(value)
     if field.treatment == "honoured":
-        require(fits, name, value, field.allowed.text if field.allowed else "")
+        require(fits, given_as or name, value, field.allowed.text if field.allowed else "")
     elif not fits and not any(_same(value, other) for other in harmless):
-        raise ValueError(field.objection(name, value))
+        raise ValueError(field.objection(given_as or name, value))
 
 
 def check_rllib_fields(config: StatedConfig, defaults: StatedConfig) -> None:
@@ -86,12 +87,13 @@ def checked_keys(config: StatedConfig, given: Mapping[str, Any]) -> dict[str, An
     derived = given.get("_derived", config._derived)
     found: dict[str, Any] = {}
     for key, value in given.items():
+        require(isinstance(key, str), "a key of the CALSHEQ configuration", key, "text")
         name = field_name(config, key)
         if name == "callbacks_class" and isinstance(value, str):
             value = deserialize_type(value, error=True)
         if name in FIELDS:
             stored = FIELDS[name].stored_as or name
-            check_value(name, value, getattr(config, stored), derived.get(name))
+            check_value(name, value, getattr(config, stored), derived.get(name), given_as=key)
             found[stored] = value
         elif name in vars(config) or key in OTHER_KEYS or key.startswith("__"):
             found[key] = value

@@ -46,7 +46,7 @@ _BY_ENDING = {
     "initializer": _INITIALIZERS,
     "initializer_kwargs": MAPPINGS | NONE,
     "conv_filters": lists_of(_CONVOLUTION) | NONE,
-    "log_std_clip_param": numbers(0.0, above=True),
+    "log_std_clip_param": numbers(0.0, above=True, infinite=True),
     "max_seq_len": integers(1),
     "lstm_cell_size": integers(1),
 }

@@ -54,7 +54,7 @@ def resolve_env(env: Any) -> type[MultiAgentEnv]:
         module_name, _, class_name = env.rpartition(".")
         try:
             found = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"env {env!r} cannot be imported ({error}); give the dotted path of an environment "
                 "class, e.g. rllib_calsheq.envs.MarketEnv"

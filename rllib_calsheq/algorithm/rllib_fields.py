@@ -146,7 +146,8 @@ _HONOURED = {
     **_honoured(numbers(0.0), "num_cpus_for_main_process"),
     **_honoured(numbers(0.0) | one_of("auto"), "num_cpus_per_learner"),
     **_honoured(numbers(0.0) | _SCHEDULE, "entropy_coeff"),
-    **_honoured(numbers(0.0, above=True), "clip_param vf_clip_param kl_target"),
+    **_honoured(numbers(0.0, above=True, infinite=True), "clip_param vf_clip_param"),
+    **_honoured(numbers(0.0, above=True), "kl_target"),
     **_honoured(numbers(0.0, above=True) | NONE, "grad_clip sample_timeout_s"),
     **_honoured(
         numbers(0.0, above=True), "env_runner_health_probe_timeout_s env_runner_restore_timeout_s"

@@ -46,6 +46,9 @@ NEAR = 0.5
 HASTE = 3.0
 #: A Λ_0 at a bound is taken to be this far inside, where something may still be seen to move.
 MARGIN = 0.01
+#: Of a prior of this deviation, in logits, nothing is left to be seen, and one of its inverse holds
+#: a parameter where it is; beyond both, sums with other precisions lose all of their digits.
+WIDEST_STD = 1e4
 #: Profiles are taken to be at least this far inside, so that their logits are finite.
 EDGE = 0.001
 #: The recommended profile averages over at most so many of the last centres, and at most this
@@ -75,7 +78,8 @@ def prior_in_logits(prior: Prior, usual_std: float) -> tuple[FloatArray, FloatAr
     inside = from_logits(mean)
     # A logit changes by 1 / (Λ (1 − Λ)) times what its parameter does.
     stated = prior.std / (inside * (1.0 - inside))
-    return mean, np.where(np.isnan(stated), usual_std, stated) ** -2.0
+    std = np.where(np.isnan(stated), usual_std, stated)
+    return mean, np.clip(std, 1.0 / WIDEST_STD, WIDEST_STD) ** -2.0
 
 
 def shrunk_spread(initial: float, least: float, shrunk_for: float, stages: float) -> float:

@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS, default_workers
 from rllib_calsheq.core.configuration import require
+from rllib_calsheq.data.yaml_text import read_yaml
 
 
 def add_certify_command(commands: Any) -> None:
@@ -161,7 +160,7 @@ def _pairs(given: list[str], flag: str, example: str) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise ValueError(f"{flag} takes KEY=VALUE, e.g. {example}: {pair!r}")
-        found[key] = yaml.safe_load(text)
+        found[key] = read_yaml(text, f"{flag} {pair}: the value")
     return found
 
 

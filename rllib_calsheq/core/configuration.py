@@ -99,6 +99,9 @@ def _explain(error: ValidationError, cls: Any, given: Mapping[str, Any]) -> str:
             sentences[name] = unknown_key_message(cls.__name__, name, names)
         elif name not in given:
             sentences[name] = f"{name} is missing; allowed: {allowed_values(hints[name])}"
+        elif problem["loc"][-1] == "[key]":
+            wrong = [key for key in given[name] if not isinstance(key, str)]
+            sentences[name] = f"{name} has the keys {wrong!r}; allowed: text"
         else:
             sentences[name] = _sentence(name, given[name], allowed_values(hints[name]))
     subject = getattr(cls, "SUBJECT", "").format_map({**dict.fromkeys(names), **given})
@@ -145,8 +148,16 @@ def _range(bounds: Mapping[str, float], whole: bool) -> str:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite real number, one of NumPy's included; a bool is none."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite real number, one of NumPy's included; a bool is none.
+
+    Neither is an integer that no float is as large as.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def unknown_key_message(

@@ -159,7 +159,7 @@ class SupertypeSpace:
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"supertypes must be a mapping of parameter to value, not {values!r}")
-        unknown = sorted(set(values) - set(self.names))
+        unknown = [name for name in values if name not in self.names]
         if unknown:
             raise ValueError(
                 f"unknown supertype parameter(s) {unknown}; the parameters are {list(self.names)}"

@@ -34,6 +34,8 @@ from rllib_calsheq.core.supertypes import FloatArray
 DECILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 #: How far from its target a mean outcome may be and still meet it, in scales.
 MET_TOLERANCE = 0.25
+#: Keys of a target in its YAML form.
+TARGET_KEYS = ("value", "weight", "scale", "loss", "tolerance")
 #: How far the sum of given weights may be from 1.
 WEIGHT_TOLERANCE = 1e-6
 
@@ -255,7 +257,7 @@ def pool(outcomes: npt.ArrayLike) -> FloatArray:
 def _read_entry(name: str, entry: Any) -> dict[str, Any]:
     """One target of the YAML form as ``{value, weight?, scale?, loss?, tolerance?}``."""
     fields = dict(entry) if isinstance(entry, Mapping) else {"value": entry}
-    unknown = sorted(set(fields) - {"value", "weight", "scale", "loss", "tolerance"})
+    unknown = [key for key in fields if key not in TARGET_KEYS]
     if unknown or "value" not in fields:
         raise ValueError(
             f"target {name!r} is given as {entry!r}; allowed keys are value (required), weight, "

@@ -8,7 +8,6 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ray import tune
 
 from rllib_calsheq.core.configuration import (
@@ -22,6 +21,7 @@ from rllib_calsheq.core.configuration import (
 )
 from rllib_calsheq.core.stages import STAGES_UNTIL_DONE
 from rllib_calsheq.data.target_files import inline_targets
+from rllib_calsheq.data.yaml_text import read_yaml
 
 #: Keys of an experiment, as RLlib's own files have them.
 EXPERIMENT_KEYS = (
@@ -43,9 +43,10 @@ STOP_GROUPS = ("calibration", "env_runners", "learners")
 STAGE_RESULTS = (
     "stage", "num_particles", "reward_mean", "reward_std", "reward_pooled", "worst_miss",
     "num_targets", "targets_met", "stages_all_met", "largest_move", "dropped_episodes",
-    "stale_reports", "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared", "outcomes",
-    "returns", "profile", "calibrator",
+    "stale_reports", "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared",
 )  # fmt: skip
+#: Those that are mappings of names to numbers.
+STAGE_MAPPINGS = ("outcomes", "returns", "profile", "calibrator")
 #: What a calibration does that states no `checkpoint_frequency`: checkpoints by the clock
 #: (`rllib_calsheq.running.checkpoints`) and at the end, of which the last ones are kept.
 TIMED_CHECKPOINTS = {"checkpoint_at_end": True, "num_to_keep": 3}
@@ -122,11 +123,9 @@ def load_experiments(path: str | Path, overrides: list[str] | None = None) -> li
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"there is no experiment file {file}")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid YAML: {error}") from None
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+    content = read_yaml(file, str(file))
+    named = isinstance(content, dict) and len(content) > 0
+    if not named or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(
             f"{file} is no experiment file: it must map experiment names to mappings with the keys "
             f"{list(EXPERIMENT_KEYS)}"
@@ -165,10 +164,7 @@ def apply_override(spec: dict[str, Any], override: str) -> None:
             raise ValueError(
                 f"--set {override}: {'.'.join(keys[: depth + 1])} is {node!r}, no mapping"
             )
-    try:
-        node[keys[-1]] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {override}: the value is not valid YAML: {error}") from None
+    node[keys[-1]] = read_yaml(text, f"--set {override}: the value")
 
 
 def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experiment:
@@ -183,7 +179,8 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
             f"experiment {name!r} does not say which algorithm to run: set `run: CALSHEQ`"
         )
     for key in ("config", "stop", "checkpoint_config"):
-        given = spec.get(key) or {}
+        # An empty key of a YAML file is None.
+        given = {} if spec.get(key) is None else spec[key]
         require(isinstance(given, Mapping), f"{key} of experiment {name!r}", given, "a mapping")
     config = resolve_grid(spec.get("config") or {})
     env = spec.get("env", config.get("env"))
@@ -195,14 +192,25 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
         ("checkpoint_at_end", "checkpoint_at_end"),
         ("keep_checkpoints_num", "num_to_keep"),
     ):
+        if old in spec and new in checkpoint:
+            raise ValueError(
+                f"experiment {name!r} has {old}, and {new} in checkpoint_config, which are the "
+                f"same: leave {old} out"
+            )
         if old in spec:
-            checkpoint.setdefault(new, spec[old])
+            checkpoint[new] = spec[old]
     fields = from_mapping(CheckpointFields, checkpoint, f"checkpoint_config of {name!r}")
     timed = run == CALSHEQ_NAME and fields.checkpoint_frequency is None
     stop = {RENAMED_STOPS.get(k, k): v for k, v in flatten(spec.get("stop") or {}).items()}
     if run == CALSHEQ_NAME:
         _replace_all(stop, f"stop of experiment {name!r}")
     _check_stop(stop, f"stop of experiment {name!r}", known=run == CALSHEQ_NAME)
+    folder_key = next((key for key in ("storage_path", "local_dir") if key in spec), "storage_path")
+    run_folder = spec.get(folder_key)
+    fits = run_folder is None or (
+        isinstance(run_folder, str) and run_folder.isprintable() and run_folder
+    )
+    require(bool(fits), f"{folder_key} of experiment {name!r}", run_folder, "the path of a folder")
     experiment = from_mapping(
         Experiment,
         {
@@ -212,13 +220,14 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
             "stop": stop,
             "num_samples": spec.get("num_samples", 1),
             "checkpoint": (TIMED_CHECKPOINTS if timed else {}) | fields.given(),
-            "storage_path": spec.get("storage_path") or spec.get("local_dir"),
+            "storage_path": run_folder,
         },
         f"experiment {name!r}",
     )
     if experiment.is_calsheq and "targets" in config:
         # Read here and carried inside the configuration: the run may start on another machine.
-        experiment.config["targets"] = inline_targets(config["targets"], folder)
+        targets = inline_targets(config["targets"], folder)
+        experiment.config["targets"] = resolve_grid(targets, "targets.")
     return experiment
 
 
@@ -246,9 +255,12 @@ def _check_stop(stop: Mapping[str, Any], what: str, known: bool) -> None:
         if known and not (top in STOP_GROUPS if rest else name in STOP_RESULTS):
             groups = [f"{group}/..." for group in STOP_GROUPS]
             raise ValueError(unknown_key_message(what, name, [*STOP_RESULTS, *groups]))
-        if known and top == "calibration" and rest.partition("/")[0] not in STAGE_RESULTS:
+        group, _, inside = rest.partition("/")
+        if known and top == "calibration":
             allowed = [f"calibration/{result}" for result in STAGE_RESULTS]
-            raise ValueError(unknown_key_message(what, name, allowed))
+            allowed += [f"calibration/{mapping}/..." for mapping in STAGE_MAPPINGS]
+            if not (group in STAGE_MAPPINGS if inside else rest in STAGE_RESULTS):
+                raise ValueError(unknown_key_message(what, name, allowed))
         if name == "training_iteration":
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             require(whole, f"{name} in {what}", value, "integers from 1")
@@ -267,21 +279,25 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def resolve_grid(config: Any) -> Any:
-    """A copy in which every ``{grid_search: [...]}`` is Tune's own object."""
+def resolve_grid(config: Any, path: str = "") -> Any:
+    """A copy in which every ``{grid_search: [...]}`` is Tune's own object.
+
+    Args:
+        config: A configuration, or a part of one.
+        path: Keys that lead to the part, each with a dot behind, for error messages.
+
+    Raises:
+        ValueError: If a grid is no list of values.
+    """
     if isinstance(config, Mapping):
         if set(config) == {"grid_search"}:
             values = config["grid_search"]
-            require(
-                isinstance(values, list) and len(values) > 0,
-                "grid_search",
-                values,
-                "lists of values",
-            )
+            fits = isinstance(values, list) and len(values) > 0
+            require(fits, f"{path}grid_search", values, "lists of values")
             return tune.grid_search(values)
-        return {key: resolve_grid(value) for key, value in config.items()}
+        return {key: resolve_grid(value, f"{path}{key}.") for key, value in config.items()}
     if isinstance(config, list):
-        return [resolve_grid(value) for value in config]
+        return [resolve_grid(value, path) for value in config]
     return config
 
 

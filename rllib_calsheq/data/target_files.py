@@ -21,6 +21,7 @@ import yaml
 
 from rllib_calsheq.core.configuration import configuration, from_mapping
 from rllib_calsheq.core.files import write_text
+from rllib_calsheq.data.yaml_text import read_yaml
 
 
 @configuration
@@ -98,7 +99,4 @@ def _read_yaml(path: Path, folder: Path | None) -> Any:
             f"there is no target file {path}; looked for "
             f"{[str(p) for p in dict.fromkeys(candidates)]}"
         )
-    try:
-        return yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"target file {found} is not valid YAML: {error}") from None
+    return read_yaml(found, f"target file {found}")

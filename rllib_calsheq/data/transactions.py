@@ -31,6 +31,8 @@ MIN_START_CONNECTION = 0.02
 MAX_DISTINCT_QUANTITIES = 100
 #: Equally likely quantities that stand for a tenth with many distinct ones.
 QUANTILES_PER_CLUSTER = 50
+#: Quantities that a market can count in lots, whatever their unit.
+QUANTITY_RANGE = (1e-20, 1e20)
 #: How many sellers an error message lists.
 SELLERS_LISTED = 10
 
@@ -125,13 +127,19 @@ def positive_quantities(column: pd.Series) -> FloatArray:
         numbers = pd.Series(np.nan, index=column.index)
     else:
         numbers = pd.to_numeric(column, errors="coerce").astype(float)
-    for bad, what in ((~np.isfinite(numbers), "not numbers"), (numbers <= 0, "not positive")):
+    smallest, largest = QUANTITY_RANGE
+    beyond = (numbers < smallest) | (numbers > largest)
+    for bad, what in (
+        (~np.isfinite(numbers), "not numbers"),
+        (numbers <= 0, "not positive"),
+        (beyond, f"not in [{smallest:g}, {largest:g}]"),
+    ):
         if bad.any():
             examples = column[bad].unique()[:3].tolist()
             raise ValueError(
                 f"{int(bad.sum())} of the {len(column)} quantities in column {column.name!r} are "
                 f"{what}, e.g. {examples}; quantities must be positive numbers (no thousands "
-                "separators or units): clean the column, or name another one"
+                "separators or units): clean the column, choose another unit or name another one"
             )
     return numbers.to_numpy()
 

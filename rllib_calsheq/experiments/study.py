@@ -13,12 +13,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, calibrator_config, find_entry
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.data.experiment_files import Experiment, load_experiments, variants
 from rllib_calsheq.data.target_files import TargetFile
+from rllib_calsheq.data.yaml_text import read_yaml
 from rllib_calsheq.experiments.paper_settings import SETTINGS
 
 #: Between the name of a calibrator and its fields, and between these.
@@ -199,12 +198,7 @@ def parse_calibrator(label: str) -> dict[str, Any]:
                 f"calibrator {label!r} has the part {field!r}; write its fields as "
                 "name:field=value:field=value, e.g. bo:stages_per_trial=5"
             )
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ValueError(
-                f"calibrator {label!r}: the value of {key} is not valid YAML"
-            ) from None
+        values[key] = read_yaml(text, f"calibrator {label!r}: the value of {key}")
     calibrator_config(name, values)
     return {"name": name, **values}
 

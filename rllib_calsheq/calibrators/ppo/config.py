@@ -24,6 +24,9 @@ MIN_MEMORY_STAGES = 20.0
 #: ... and at least this many episodes for every parameter.
 MIN_MEMORY_EPISODES_PER_PARAMETER = 30.0
 
+#: Largest spread of the particles in logits, far beyond one with all of them at the bounds.
+MAX_SPREAD = 100.0
+
 #: Smallest standard deviation of an action, by critic (one of outcomes must tell parameters apart).
 LEAST_STD = {"outcomes": 0.15, "none": 0.1}
 
@@ -113,7 +116,7 @@ class PPOCalibratorConfig:
 
     max_increment: Fraction = 0.1
     initial_std: Positive = 0.4
-    initial_spread: NonNegative = 1.5
+    initial_spread: Annotated[float, Field(ge=0, le=MAX_SPREAD)] = 1.5
     min_std: NonNegative | None = None
     learning_rate: Positive = 3e-3
     num_epochs: Count = 5
@@ -135,7 +138,7 @@ class PPOCalibratorConfig:
     fit: Literal["means", "episodes"] = "means"
     kalman_gain: Annotated[float, Field(ge=0, le=1)] = 1.0
     prior_std: Positive = 1.5
-    min_spread: Positive = 0.15
+    min_spread: Annotated[float, Field(gt=0, le=MAX_SPREAD)] = 0.15
     shrink_stages: Positive = 20.0
     max_step: Positive = 0.7
     slope_memory: Positive = 3.0
@@ -145,6 +148,12 @@ class PPOCalibratorConfig:
     spread_cost: NonNegative = 0.01
 
     def __post_init__(self) -> None:
+        require(
+            len(self.hidden_sizes) > 0,
+            "hidden_sizes",
+            self.hidden_sizes,
+            "a list of at least one integer from 1",
+        )
         require(
             self.least_std <= self.initial_std,
             "min_std",

@@ -1,0 +1,69 @@
+"""YAML as a user wrote it: whatever is wrong with it is one error that says where."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: Largest integer that a number of the configuration may be compared with.
+LARGEST_INTEGER = int(sys.float_info.max)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader, whose conversions raise whatever Python's do, without a place."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            found = super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value cannot be read: {error or type(error).__name__}",
+                node.start_mark,
+            ) from None  # fmt: skip
+        if isinstance(found, int) and abs(found) > LARGEST_INTEGER:
+            raise yaml.constructor.ConstructorError(
+                None, None, "an integer is beyond all numbers of a computer", node.start_mark
+            )
+        return found
+
+
+def read_yaml(source: str | Path, what: str) -> Any:
+    """What a file or a text of YAML holds.
+
+    Args:
+        source: Path of a UTF-8 file, or a text.
+        what: What it is, the beginning of an error.
+
+    Raises:
+        ValueError: If it is no YAML, a value cannot be read, or one holds itself; the message has
+            the line.
+        OSError: If the file cannot be read.
+    """
+    try:
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        found = yaml.load(text, _Loader)
+        _check_ends(found, ())
+    except RecursionError:
+        raise ValueError(
+            f"{what} is not valid YAML: it has more mappings and lists inside each other than can "
+            "be read"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML draws the place over several lines.
+        raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from None
+    return found
+
+
+def _check_ends(value: Any, parents: tuple[int, ...]) -> None:
+    """Raises a ValueError if a mapping or list holds itself, as ``&a [*a]`` does."""
+    if not isinstance(value, (dict, list)):
+        return
+    if id(value) in parents:
+        raise ValueError("an alias (*) stands inside of what it stands for: write the value out")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_ends(item, (*parents, id(value)))
