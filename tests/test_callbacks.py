@@ -135,5 +135,5 @@ def test_callbacks_can_be_named_by_their_dotted_path():
 
 @pytest.mark.parametrize("given", [3, "nowhere.Class", "builtins.dict", [dict]])
 def test_what_is_no_callback_is_refused(given):
-    with pytest.raises(ValueError, match=r"callbacks_class is|nowhere\.Class"):
+    with pytest.raises(ValueError, match=r"callbacks is|nowhere\.Class"):
         config(given)
