@@ -43,3 +43,19 @@ class EchoEnv(OneEpisodeEnv):
     @classmethod
     def array_form(cls, config=None):
         return ArrayEcho(config)
+
+
+def watch(algorithm):
+    """Notes which particles answered in each stage; fails if one has another one's outcome."""
+    seen = []
+    calibrator = algorithm.calibration.calibrator
+    learn = calibrator._learn
+
+    def checked(particles, rewards, outcomes):
+        own = calibrator.profiles[particles]
+        np.testing.assert_allclose(outcomes[:, : len(NAMES)], own, atol=1e-12)
+        seen.append(particles.tolist())
+        return learn(particles, rewards, outcomes)
+
+    calibrator._learn = checked
+    return seen

@@ -3,14 +3,13 @@
 import os
 import signal
 
-import numpy as np
 import pytest
 import ray
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, NoOutcomesError
 
-from echo_env import EchoEnv
+from echo_env import EchoEnv, watch
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -25,21 +24,6 @@ def build(restart=True, sampling="arrays"):
     )
     config.fault_tolerance(restart_failed_env_runners=restart, ignore_env_runner_failures=True)
     return config.build_algo()
-
-
-def watch(algorithm):
-    """Notes which particles answered in each stage, and that each got its own outcome."""
-    seen = []
-    calibrator = algorithm.calibration.calibrator
-    learn = calibrator._learn
-
-    def checked(particles, rewards, outcomes):
-        np.testing.assert_allclose(outcomes[:, :3], calibrator.profiles[particles], atol=1e-12)
-        seen.append(particles.tolist())
-        return learn(particles, rewards, outcomes)
-
-    calibrator._learn = checked
-    return seen
 
 
 def kill(algorithm, worker):

@@ -4,14 +4,18 @@ import json
 import logging
 import os
 import shutil
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ray.train import Checkpoint, CheckpointConfig
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train._internal.session import _TrainingResult
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
+from rllib_calsheq.core.comparing import plain
 from rllib_calsheq.core.manifest import MANIFEST_FILE, NotWholeError, read_manifest, require_whole
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.envs import MarketEnv
@@ -220,6 +224,18 @@ def test_a_resumed_trial_forgets_damaged_checkpoints(copy):
     truncate(copy, STATE)
     keep_checkpoints(trial, is_sound)
     assert manager.latest_checkpoint_result is None
+
+
+def test_what_is_compared_does_not_change_from_process_to_process():
+    given = {
+        "partial": partial(print, sep=""), "generator": np.random.default_rng(0), "set": {2, 1},
+        "array": np.arange(3), "inf": float("inf"), "class": EchoEnv, "path": Path("a"),
+    }  # fmt: skip
+    found = plain(given)
+    assert " at 0x" not in json.dumps(found)
+    assert found["partial"] == "functools.partial"
+    assert (found["array"], found["inf"]) == ([0, 1, 2], "inf")
+    assert found["class"] == "echo_env.EchoEnv"
 
 
 def test_from_checkpoint_builds_what_was_saved(checkpoint):

@@ -2,14 +2,13 @@
 
 import time
 
-import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 
-from echo_env import EchoEnv
+from echo_env import EchoEnv, watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -38,21 +37,6 @@ def build():
     )
     config.fault_tolerance(restart_failed_env_runners=True, ignore_env_runner_failures=True)
     return config.build_algo()
-
-
-def watch(algorithm):
-    """Notes which particles answered in each stage; fails if one has another one's outcome."""
-    seen = []
-    calibrator = algorithm.calibration.calibrator
-    learn = calibrator._learn
-
-    def checked(particles, rewards, outcomes):
-        np.testing.assert_allclose(outcomes[:, :3], calibrator.profiles[particles], atol=1e-12)
-        seen.append(particles.tolist())
-        return learn(particles, rewards, outcomes)
-
-    calibrator._learn = checked
-    return seen
 
 
 def nodes_of_runners(algorithm):

@@ -3,10 +3,10 @@
     python tools/kill_set.py                  # 20 kills, about 8 minutes on 2 cores
     python tools/kill_set.py --kills 3 --seed 7
 
-Two trials of the city. The driver gets SIGKILL at random moments by seed, while it starts, within
-stages and between them; `rllib train --resume` goes on each time. At the end every trial must have
-each of its stages with the numbers of the grid that was never killed, to the last bit, and a kill
-must have cost no stage that was before a trial's last whole checkpoint.
+Two trials of the city. The driver gets SIGKILL at random moments by seed after its first result,
+within stages and between them; `rllib train --resume` goes on each time. At the end every trial
+must have each of its stages with the numbers of the grid that was never killed, to the last bit,
+and a kill must have cost no stage that was before a trial's last whole checkpoint.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,8 @@ def experiment(args: argparse.Namespace) -> int:
     failed = []
     cpus = jobs if args.report else jobs * cpus_of(study)
     with (
-        sole_use(folder.path),
+        # A report may be made of a study that runs.
+        nullcontext() if args.report else sole_use(folder.path),
         stop_signals(command_line("calsheq", args.line)) as stop,
         local_ray(cpus),
     ):

@@ -8,6 +8,8 @@ from typing import Any
 
 #: Stands for what is not known.
 UNKNOWN = "unknown"
+#: What stands in the text of an object before its place in memory.
+ADDRESS = " at 0x"
 #: Longest value in a message.
 MOST_CHARACTERS = 60
 
@@ -28,8 +30,8 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         # NumPy's numbers and arrays.
         return plain(value.tolist())
-    if not hasattr(value, "__qualname__") and type(value).__repr__ is not object.__repr__:
-        return repr(value)
+    if not hasattr(value, "__qualname__") and ADDRESS not in (text := repr(value)):
+        return text
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
 
