@@ -9,6 +9,7 @@ from rllib_calsheq.cli.certify import add_certify_command
 from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
+from rllib_calsheq.cli.infer import add_infer_command
 from rllib_calsheq.cli.messages import fail, quieten
 from rllib_calsheq.cli.plot import add_plot_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         add_experiment_command,
         add_certify_command,
         add_sensitivity_command,
+        add_infer_command,
         add_transitivity_command,
     ):
         add(commands)

@@ -93,6 +93,18 @@ class Stream(enum.IntEnum):
     #: Bootstrap of the comparison of snapshots (seed).
     SNAPSHOTS_BOOTSTRAP = 55
 
+    # --- inference
+    #: Episodes of a design (seed, design, part).
+    INFERENCE_EPISODES = 70
+    #: Profiles that are simulated next (seed, design).
+    DESIGNS = 71
+    #: Draws of the posterior (seed, design).
+    WALKERS = 72
+    #: Episodes before and after training on at a profile (seed, profile).
+    RELEARNED_EPISODES = 73
+    #: Which draws are kept, and the noise of what they predict (seed).
+    KEPT_DRAWS = 74
+
     # --- data and environments
     #: Bootstrap of the targets' standard errors (seed).
     DATA_BOOTSTRAP = 60

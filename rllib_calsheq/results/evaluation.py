@@ -138,13 +138,18 @@ class FrozenRun:
 
     def sample(self, profile: npt.ArrayLike, episodes: int, seed: int) -> FloatArray:
         """Outcome vectors (episodes, N + G) at a profile (d,) in natural units."""
+        return self.sample_each(np.tile(np.asarray(profile, dtype=float), (episodes, 1)), seed)
+
+    def sample_each(self, profiles: FloatArray, seed: int) -> FloatArray:
+        """Outcome vectors (E, N + G) of one episode at each profile (E, d) in natural units."""
         found: list[FloatArray] = []
         batch = self.config.num_particles
-        for k, first in enumerate(range(0, episodes, batch)):
-            count = min(batch, episodes - first)
+        for k, first in enumerate(range(0, len(profiles), batch)):
+            chosen = profiles[first : first + batch]
+            count = len(chosen)
             table = SupertypeTable(
                 stage=k,
-                profiles=np.tile(np.asarray(profile, dtype=float), (count, 1)),
+                profiles=chosen,
                 workers=np.zeros(count, dtype=np.intp),
                 seed=seed,
                 evaluation=True,

@@ -1,0 +1,194 @@
+"""An emulator: the mean outcomes of any profile near those that were simulated.
+
+A regression on a quadratic in the profile, in units of the simulated profiles' own spread, from
+single episodes. Its ridge penalty is the one that predicts left-out episodes best. Two errors of it
+are known apart: that of its coefficients, which more episodes would lessen, and the lack of fit,
+which they would not, found at profiles that it has not seen.
+
+Shapes: E episodes, M profiles, f coordinates of the unit cube, N outcomes, p features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from rllib_calsheq.core.supertypes import FloatArray
+
+#: Ridge penalties of the quadratic terms that are tried, in episodes.
+RIDGES = (0.3, 3.0, 30.0, 300.0, 3000.0)
+#: Those of the linear terms are so many times as small.
+LINEAR_PART = 0.1
+#: Spread of a coordinate below which it counts as this.
+LEAST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Emulator:
+    """Mean outcomes as a quadratic function of the profile.
+
+    Attributes:
+        centre: Mean of the simulated profiles in the unit cube, (f,).
+        spread: Their standard deviation, (f,).
+        coefficients: Of the features, (p, N).
+        inverse: Covariance of the coefficients for noise of variance 1, (p, p).
+        residuals: Covariance of single episodes' outcomes around their means, (N, N).
+        lack_of_fit: What its mean is off by, over noise, at profiles it has not seen, (N,): a
+            standard deviation. 0 until `judged`.
+        explained: R² of the means at those profiles, (N,); NaN until `judged`.
+    """
+
+    centre: FloatArray
+    spread: FloatArray
+    coefficients: FloatArray
+    inverse: FloatArray
+    residuals: FloatArray
+    lack_of_fit: FloatArray
+    explained: FloatArray
+
+    @classmethod
+    def fit(cls, profiles: FloatArray, outcomes: FloatArray) -> Emulator:
+        """Fits single episodes.
+
+        Args:
+            profiles: Profiles (E, f) in the unit cube.
+            outcomes: Their outcome vectors (E, N); NaN for what did not happen, which is taken to
+                be as the others are in the mean: it teaches nothing of the profile.
+
+        Raises:
+            ValueError: If there are fewer episodes than twice the features of a line.
+        """
+        E, f = profiles.shape
+        if 2 * (1 + f) > E:
+            raise ValueError(
+                f"{E} episodes are too few to emulate outcomes of {f} parameters: at least "
+                f"{2 * (1 + f)} are needed"
+            )
+        centre = profiles.mean(axis=0)
+        spread = np.maximum(profiles.std(axis=0), LEAST_SPREAD)
+        features = _features((profiles - centre) / spread)
+        filled, count = _filled(outcomes)
+        penalty = np.full(features.shape[1], 1.0)
+        penalty[0], penalty[1 : 1 + f] = 1e-6, LINEAR_PART
+        scaled = features / np.sqrt(penalty)
+        left, singular, right = np.linalg.svd(scaled, full_matrices=False)
+        projected = left.T @ filled
+        ridge = min(RIDGES, key=lambda r: _left_out_error(left, singular, projected, filled, r))
+        shrunk = singular / (singular**2 + ridge)
+        coefficients = right.T @ (shrunk[:, None] * projected) / np.sqrt(penalty)[:, None]
+        inverse = (right.T * (1.0 / (singular**2 + ridge))) @ right
+        inverse = inverse / np.sqrt(np.outer(penalty, penalty))
+        used = float((singular * shrunk).sum())
+        errors = np.where(np.isnan(outcomes), 0.0, filled - features @ coefficients)
+        together = np.maximum(np.sqrt(np.outer(count, count)) - used, 1.0)
+        N = filled.shape[1]
+        return cls(
+            centre, spread, coefficients, inverse,
+            errors.T @ errors / together, np.zeros(N), np.full(N, np.nan),
+        )  # fmt: skip
+
+    def mean(self, profiles: FloatArray) -> FloatArray:
+        """Mean outcomes (M, N) of profiles (M, f) in the unit cube."""
+        return np.asarray(self._features_of(profiles) @ self.coefficients)
+
+    def mean_and_leverage(self, profiles: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean outcomes (M, N), and the variance (M,) of each for episodes of variance 1."""
+        features = self._features_of(profiles)
+        leverage = np.einsum("mp,mp->m", features @ self.inverse, features)
+        return features @ self.coefficients, leverage
+
+    def _features_of(self, profiles: FloatArray) -> FloatArray:
+        return _features((profiles - self.centre) / self.spread)
+
+    @cached_property
+    def scatter(self) -> FloatArray:
+        """Standard deviation of single episodes' outcomes around their means, (N,)."""
+        return np.asarray(np.sqrt(np.diag(self.residuals)))
+
+    def only(self, outcomes: npt.ArrayLike) -> Emulator:
+        """The same emulator of some outcomes, by their index (K,)."""
+        index = np.asarray(outcomes, dtype=np.intp)
+        return replace(
+            self,
+            coefficients=self.coefficients[:, index],
+            residuals=self.residuals[np.ix_(index, index)],
+            lack_of_fit=self.lack_of_fit[index],
+            explained=self.explained[index],
+        )
+
+    def shifted(self, shift: FloatArray) -> Emulator:
+        """The same emulator, with numbers (N,) added to all of its means."""
+        coefficients = self.coefficients.copy()
+        coefficients[0] += shift
+        return replace(self, coefficients=coefficients)
+
+    def slopes(self, profile: FloatArray) -> FloatArray:
+        """Derivatives (N, f) of the means at a profile (f,), in the unit cube."""
+        scaled = (profile - self.centre) / self.spread
+        f = len(scaled)
+        rows, columns = np.triu_indices(f)
+        slopes = self.coefficients[1 : 1 + f].T.copy()
+        second = self.coefficients[1 + f :]
+        np.add.at(slopes.T, rows, second * scaled[columns, None])
+        np.add.at(slopes.T, columns, second * scaled[rows, None])
+        return np.asarray(slopes / self.spread)
+
+    def judged(self, profiles: FloatArray, means: FloatArray, episodes: int) -> Emulator:
+        """The same emulator, knowing how well it predicts what it has not seen.
+
+        Args:
+            profiles: Profiles (M, f) that it was not fitted to.
+            means: Mean outcomes (M, N) of several episodes at each.
+            episodes: How many.
+        """
+        predicted, leverage = self.mean_and_leverage(profiles)
+        expected = np.square(self.scatter) * (leverage[:, None] + 1.0 / episodes)
+        squares = np.square(means - predicted)
+        happened = ~np.isnan(squares)
+        count = np.maximum(happened.sum(axis=0), 1)
+        missed = np.where(happened, squares - expected, 0.0).sum(axis=0) / count
+        noise = np.square(self.scatter) / episodes
+        signal = np.maximum(np.nanvar(means, axis=0) - noise, 1e-300)
+        off = np.where(happened, squares - noise, 0.0).sum(axis=0) / count
+        return replace(
+            self,
+            lack_of_fit=np.sqrt(np.maximum(missed, 0.0)),
+            explained=np.minimum(1.0 - off / signal, 1.0),
+        )
+
+
+def _features(scaled: FloatArray) -> FloatArray:
+    """Constant, first and second order (M, p) of scaled profiles (M, f)."""
+    M, f = scaled.shape
+    features = np.empty((M, 1 + f + f * (f + 1) // 2))
+    features[:, 0] = 1.0
+    features[:, 1 : 1 + f] = scaled
+    first = 1 + f
+    for i in range(f):
+        last = first + f - i
+        np.multiply(scaled[:, i, None], scaled[:, i:], out=features[:, first:last])
+        first = last
+    return features
+
+
+def _filled(outcomes: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Outcomes (E, N) with their means where they did not happen, and how often they did (N,)."""
+    happened = ~np.isnan(outcomes)
+    count = happened.sum(axis=0)
+    mean = np.where(happened, outcomes, 0.0).sum(axis=0) / np.maximum(count, 1)
+    return np.where(happened, outcomes, mean), count
+
+
+def _left_out_error(
+    left: FloatArray, singular: FloatArray, projected: FloatArray, labels: FloatArray, ridge: float
+) -> float:
+    """Mean squared error of left-out episodes, each outcome in units of its variance."""
+    kept = singular**2 / (singular**2 + ridge)
+    leverage = np.square(left) @ kept
+    errors = labels - left @ (kept[:, None] * projected)
+    errors /= np.maximum(1.0 - leverage, 1e-6)[:, None]
+    variance = np.maximum(labels.var(axis=0), 1e-300)
+    return float((np.square(errors).mean(axis=0) / variance).mean())

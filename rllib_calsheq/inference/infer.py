@@ -1,0 +1,158 @@
+"""The inference of a checkpoint: from its targets to the set of profiles that explain them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from rllib_calsheq.certificates.jobs.store import result_name
+from rllib_calsheq.core.files import fingerprint, replacing, write_json
+from rllib_calsheq.core.streams import Stream, stream_rng
+from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.version import __version__
+from rllib_calsheq.inference.config import InferenceConfig
+from rllib_calsheq.inference.errors import observation_errors
+from rllib_calsheq.inference.jobs import RELEARN, Bench, Job, Laboratory
+from rllib_calsheq.inference.prior import BoxPrior
+from rllib_calsheq.inference.report import describe
+from rllib_calsheq.inference.waves import (
+    PLAUSIBLE,
+    RELEARNING,
+    Lag,
+    Question,
+    between,
+    confident,
+    draw,
+    eligible,
+    explore,
+)
+from rllib_calsheq.learning.threads import limited_threads
+from rllib_calsheq.results.checkpoints import CERTIFICATES
+
+Progress = Callable[[str], None]
+
+
+@limited_threads()
+def infer(
+    checkpoint: str | Path,
+    config: InferenceConfig | None = None,
+    folder: str | Path | None = None,
+    workers: int = 1,
+    progress: Progress = lambda line: None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Finds which profiles explain the targets of a calibrated run.
+
+    What an inference of the same configuration has simulated before is taken from its folder.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        config: What is asked for.
+        folder: Where the results go; beside the certificates of the checkpoint when None.
+        workers: Processes that share the simulations. More than 1 need the caller's main module to
+            be importable, as for any use of `multiprocessing`.
+        progress: Called with a line now and then.
+        command: What was typed, for whoever reads the result.
+
+    Returns:
+        The findings as the JSON file holds them that ``file`` names in ``folder`` (see
+        `rllib_calsheq.inference.report.describe`), with the file of ``draws``.
+
+    Raises:
+        ValueError: If the run has no targets.
+    """
+    begun = time.monotonic()
+    config = config or InferenceConfig()
+    path = Path(checkpoint)
+    place = Path(folder) if folder else path.absolute().parent / CERTIFICATES / path.name
+    laboratory = Laboratory(path, config, place)
+    question = question_of(laboratory)
+    bench = Bench(laboratory, workers, _Report(progress))
+    found, first = explore(question, bench, config, progress)
+    lag = None
+    if config.relearned and laboratory.trains_on:
+        rng = stream_rng(Stream.DESIGNS, config.seed, RELEARNING)
+        before, after = bench.relearn(
+            "relearned", RELEARNING, lambda: found.draws.thinned(config.relearned, rng)
+        )
+        lag = Lag.of(before / question.scales, after / question.scales)
+    rng = stream_rng(Stream.KEPT_DRAWS, config.seed)
+    starts = found.draws.thinned(config.episodes, rng)
+    found = draw(question, found.emulator, lag, config, starts, RELEARNING)
+    steps = between(config)
+    limit = float(chi2.ppf(config.confidence, len(question.values)))
+    regions = eligible(found, PLAUSIBLE, steps, rng), confident(found, limit, steps, rng)
+    kept = found.draws.thinned(config.draws, rng)
+    result = describe(laboratory, found, first, lag, regions, kept, rng)
+    name = result_name("inference", {"seed": config.seed}, laboratory.identity()).removesuffix(
+        ".json"
+    )
+    files = {"file": f"{name}.json", "draws": f"{name}.parquet"}
+    result |= {
+        "seed": config.seed,
+        "version": __version__,
+        "command": command,
+        "targets_hash": fingerprint({"targets": laboratory.run.targets.to_mapping()}),
+        "seconds": round(time.monotonic() - begun, 1),
+        "folder": str(place),
+        **files,
+    }
+    _write_draws(place / files["draws"], laboratory, kept)
+    write_json(place / files["file"], result)
+    return result
+
+
+def question_of(laboratory: Laboratory) -> Question:
+    """What a run's targets ask.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    run = laboratory.run
+    targets = run.targets
+    if not len(targets):
+        raise ValueError(
+            f"{run.path} was trained without targets, so there is nothing to infer: calibrate it "
+            "to targets first (config.targets in the experiment's file)"
+        )
+    observation, stated = observation_errors(targets, run.config.target_file().standard_errors)
+    scales = np.array([outcome.scale for outcome in run.calibration.columns.all])
+    scales[targets.index] = targets.scales
+    return Question(
+        prior=BoxPrior.of(run.calibration.parameters),
+        index=targets.index,
+        values=targets.values / targets.scales,
+        scales=scales,
+        observation=observation,
+        stated=stated,
+    )
+
+
+def load_draws(file: str | Path) -> pd.DataFrame:
+    """The draws of an inference: a column for each parameter, natural units."""
+    return pd.read_parquet(file)
+
+
+def _write_draws(file: Path, laboratory: Laboratory, kept: FloatArray) -> None:
+    parameters = laboratory.run.calibration.parameters
+    table = pd.DataFrame(parameters.expand(kept), columns=list(parameters.space.names))
+    with replacing(file) as unfinished:
+        table.to_parquet(unfinished, index=False)
+
+
+class _Report:
+    """A line of progress a job that took its time."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __call__(self, job: Job, seconds: float | None) -> None:
+        took = "was stored" if seconds is None else f"{seconds:.0f} s"
+        what = "trained on and simulated" if job.kind == RELEARN else "simulated"
+        self._progress(f"{what}: {job.name} ({took})")
