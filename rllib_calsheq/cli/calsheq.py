@@ -6,6 +6,8 @@ import argparse
 import sys
 
 from rllib_calsheq.cli.certify import add_certify_command
+from rllib_calsheq.cli.check_targets import add_check_targets_command
+from rllib_calsheq.cli.coverage import add_coverage_command
 from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
@@ -42,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         add_experiment_command,
         add_certify_command,
         add_sensitivity_command,
+        add_check_targets_command,
         add_infer_command,
+        add_coverage_command,
         add_transitivity_command,
     ):
         add(commands)

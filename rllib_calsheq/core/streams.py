@@ -104,6 +104,8 @@ class Stream(enum.IntEnum):
     RELEARNED_EPISODES = 73
     #: Which draws are kept, and the noise of what they predict (seed).
     KEPT_DRAWS = 74
+    #: Hidden profiles that intervals are to hold, and what is drawn for each (seed, profile).
+    HIDDEN_PROFILES = 75
 
     # --- data and environments
     #: Bootstrap of the targets' standard errors (seed).

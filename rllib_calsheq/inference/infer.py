@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
@@ -16,16 +15,14 @@ from rllib_calsheq.core.files import fingerprint, replacing, write_json
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
+from rllib_calsheq.inference.asking import question_of
 from rllib_calsheq.inference.config import InferenceConfig
-from rllib_calsheq.inference.errors import observation_errors
 from rllib_calsheq.inference.jobs import RELEARN, Bench, Job, Laboratory
-from rllib_calsheq.inference.prior import BoxPrior
 from rllib_calsheq.inference.report import describe
 from rllib_calsheq.inference.waves import (
     PLAUSIBLE,
     RELEARNING,
     Lag,
-    Question,
     between,
     confident,
     draw,
@@ -72,7 +69,7 @@ def infer(
     path = Path(checkpoint)
     place = Path(folder) if folder else path.absolute().parent / CERTIFICATES / path.name
     laboratory = Laboratory(path, config, place)
-    question = question_of(laboratory)
+    question = question_of(laboratory.run)
     bench = Bench(laboratory, workers, _Report(progress))
     found, first = explore(question, bench, config, progress)
     lag = None
@@ -106,32 +103,6 @@ def infer(
     _write_draws(place / files["draws"], laboratory, kept)
     write_json(place / files["file"], result)
     return result
-
-
-def question_of(laboratory: Laboratory) -> Question:
-    """What a run's targets ask.
-
-    Raises:
-        ValueError: If it has none.
-    """
-    run = laboratory.run
-    targets = run.targets
-    if not len(targets):
-        raise ValueError(
-            f"{run.path} was trained without targets, so there is nothing to infer: calibrate it "
-            "to targets first (config.targets in the experiment's file)"
-        )
-    observation, stated = observation_errors(targets, run.config.target_file().standard_errors)
-    scales = np.array([outcome.scale for outcome in run.calibration.columns.all])
-    scales[targets.index] = targets.scales
-    return Question(
-        prior=BoxPrior.of(run.calibration.parameters),
-        index=targets.index,
-        values=targets.values / targets.scales,
-        scales=scales,
-        observation=observation,
-        stated=stated,
-    )
 
 
 def load_draws(file: str | Path) -> pd.DataFrame:

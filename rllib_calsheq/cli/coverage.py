@@ -1,0 +1,123 @@
+"""`calsheq coverage`: how often a run's intervals hold what is hidden on purpose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS
+from rllib_calsheq.cli.certify import workers_of
+from rllib_calsheq.core.configuration import require
+from rllib_calsheq.inference.config import InferenceConfig
+
+#: What an inference of `coverage` is asked for unless the command says otherwise: a profile takes
+#: about a third of the time of `calsheq infer`.
+DEFAULTS = {
+    "waves": 4,
+    "episodes": 2048,
+    "held-out": 64,
+    "steps": 600,
+    "relearned": 0,
+    "settling": 20,
+    "seed": 0,
+}
+MEANINGS = {
+    "waves": "rounds of simulation, the first of which all profiles share",
+    "episodes": "episodes of a round",
+    "held-out": "profiles that the emulator is judged at",
+    "steps": "steps of each walker",
+    "relearned": "profiles at which the policy is trained on to correct for it; with it, hidden "
+    "profiles' targets are those of the policy trained on there",
+    "settling": "stages that it is trained on",
+    "seed": "seed of everything",
+}
+PROFILES, TARGET_EPISODES = 60, 64
+
+
+def add_coverage_command(commands: Any) -> None:
+    """Adds `coverage` to the commands of `calsheq`."""
+    coverage = commands.add_parser(
+        "coverage", help="how often a run's intervals hold profiles that are hidden on purpose"
+    )
+    coverage.add_argument("run", metavar="RUN_OR_CHECKPOINT")
+    coverage.add_argument("--json", action="store_true", help="print the findings as JSON")
+    coverage.add_argument("-o", "--output", metavar="FOLDER",
+        help="folder of the findings and of what was inferred (default: beside the certificates)",
+    )  # fmt: skip
+    coverage.add_argument("--profiles", type=int, default=PROFILES, metavar="N",
+        help=f"hidden profiles, drawn from the prior (default: {PROFILES})",
+    )  # fmt: skip
+    coverage.add_argument("--target-episodes", type=int, default=TARGET_EPISODES, metavar="N",
+        help=f"episodes that a profile's targets are the means of (default: {TARGET_EPISODES})",
+    )  # fmt: skip
+    coverage.add_argument("--spoil", type=float, default=1.0, metavar="F",
+        help="draw intervals in by a factor, to see that it is found out (default: 1)",
+    )  # fmt: skip
+    for name, value in DEFAULTS.items():
+        coverage.add_argument(
+            f"--{name}", type=int, default=value, metavar="N",
+            help=f"{MEANINGS[name]} (default: {value})",
+        )  # fmt: skip
+    coverage.add_argument("--workers", type=int, metavar="N",
+        help=f"processes that share the profiles (default: one a core, up to "
+        f"{MAX_DEFAULT_WORKERS})",
+    )  # fmt: skip
+    coverage.set_defaults(function=_coverage)
+
+
+def _coverage(args: argparse.Namespace) -> int:
+    require(args.profiles >= 2, "--profiles", args.profiles, "integers from 2")
+    require(args.target_episodes >= 2, "--target-episodes", args.target_episodes, "integers from 2")
+    require(args.spoil > 0, "--spoil", args.spoil, "numbers above 0")
+    names = [name.replace("-", "_") for name in DEFAULTS]
+    config = InferenceConfig(**{name: getattr(args, name) for name in names})
+    workers = workers_of(args)
+
+    # Before torch is imported: on small networks several threads cost more than they give.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from rllib_calsheq.cli.messages import quieten_rllib
+    from rllib_calsheq.inference.coverage_jobs import measure_coverage
+    from rllib_calsheq.results.checkpoints import find_checkpoint
+
+    quieten_rllib()
+    stream = sys.stderr if args.json else sys.stdout
+    found = measure_coverage(
+        find_checkpoint(args.run), args.profiles, config, args.target_episodes, args.output,
+        workers, args.spoil, lambda line: print(line, file=stream, flush=True),
+    )  # fmt: skip
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join([*lines(found), f"wrote {Path(found['folder']) / found['file']}"]))
+    return 0
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The findings in sentences."""
+    said = []
+    for row in found["intervals"]:
+        low, high = row["band"]
+        verdict = "as it should" if row["holds"] else "NOT as it should"
+        said.append(
+            f"{row['nominal']:.0%} intervals hold {row['coverage']:.1%} of the parameters of "
+            f"{found['profiles']} hidden profiles, {verdict} ({low:.0%} to {high:.0%} expected)"
+        )
+    said.append(
+        f"ranks: p = {found['least_rank_p_value']:.2g} for all parameters being right (after "
+        f"Bonferroni); jointly (TARP) p = {found['joint_p_value']:.2g}"
+    )
+    narrow = sorted(found["widths"].items(), key=lambda item: item[1])
+    said.append(
+        "width of the 90 % interval as a part of the prior's: "
+        + ", ".join(f"{name} {width:.2f}" for name, width in narrow)
+    )
+    if found["predicted"] is not None:
+        said.append(
+            f"90 % bands of outcomes that were no targets hold {found['predicted']:.1%} of their "
+            "true means"
+        )
+    return said
