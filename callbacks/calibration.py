@@ -53,7 +53,10 @@ def begin_stage(algorithm: Any) -> None:
         learner.set_stream(Stream.MINIBATCHES, table.seed, table.stage)
 
     algorithm.learner_group.foreach_learner(prepare)
-    algorithm.env_runner_group.foreach_env_runner(lambda runner: runner.set_supertypes(table))
+    # Not waited for: it comes before the next round, and an env runner may be at its last one.
+    algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: runner.set_supertypes(table), timeout_seconds=0.0
+    )
 
 
 def end_stage(algorithm: Any, reports: list[StageReport]) -> dict[str, Any]:
@@ -61,7 +64,9 @@ def end_stage(algorithm: Any, reports: list[StageReport]) -> dict[str, Any]:
 
     Among them are learning rate and KL coefficient as the shared policy's learner holds them.
     """
-    metrics: dict[str, Any] = algorithm.calibration.end_stage(reports)
+    metrics: dict[str, Any] = algorithm.calibration.end_stage(
+        reports, algorithm.failures.of_stage(), algorithm.config.sample_timeout_s
+    )
     results = algorithm.learner_group.foreach_learner(
         lambda learner: (learner.get_learning_rate(), learner.get_kl_coefficients())
     )

@@ -57,3 +57,12 @@ def test_the_live_table_prints_a_heading_and_always_the_last_stage(capsys):
     # Stage 2 came right after stage 1 and is left out.
     assert (first.split()[0], last.split()[0]) == ("1/3", "3/3")
     assert len(heading) == len(first) == len(last)
+
+
+def test_env_runners_that_were_not_heard_of_are_named_once(capsys):
+    table, trial = LiveTable(9), SimpleNamespace(trial_id="abc_00000")
+    for stage in (1, 2, 3):
+        more = {"absences": "env runner 2 is dead"} if stage > 1 else {}
+        table.on_trial_result(0, [trial], trial, result(stage, **more))
+    said = [line for line in capsys.readouterr().out.splitlines() if "env runner" in line]
+    assert said == ["stage 2: env runner 2 is dead"]

@@ -28,6 +28,7 @@ from typing import Any
 from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.utils.checkpoints import Checkpointable
 
+from rllib_calsheq.algorithm.actor_failures import RunnerFailures
 from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.algorithm.identity import calibrator_fields, identity_of, made_by
 from rllib_calsheq.algorithm.problem import SHARED_POLICY
@@ -35,12 +36,14 @@ from rllib_calsheq.callbacks.calibration import begin_stage
 from rllib_calsheq.core.comparing import differences, plain
 from rllib_calsheq.core.manifest import require_same_run, require_whole, write_manifest
 from rllib_calsheq.core.stages import Calibration
-from rllib_calsheq.learning.ray_private.access import is_wanted
+from rllib_calsheq.learning.ray_private.access import is_wanted, stop_within
 from rllib_calsheq.learning.threads import limited_threads
 
 logger = logging.getLogger(__name__)
 
 COMPONENT_CALIBRATION = "calibration"
+#: Seconds that an env runner has to end by itself, at the end of a run.
+STOP_S = 5.0
 
 
 class CalibrationComponent(Checkpointable):
@@ -77,12 +80,19 @@ class CALSHEQ(PPO):
         self.calibration = config.build_calibration()
         self._component = CalibrationComponent(self.calibration)
         super().setup(config)
+        self.failures = RunnerFailures(self.env_runner_group)
 
     @limited_threads()
     def train(self) -> dict[str, Any]:
         """One stage: RLlib's training iteration, then the callback with the calibrator."""
         result: dict[str, Any] = super().train()
         return result
+
+    def cleanup(self) -> None:
+        """Ends all actors; RLlib would wait for an env runner without end."""
+        if getattr(self, "env_runner_group", None) is not None:
+            stop_within(self.env_runner_group, STOP_S)
+        super().cleanup()
 
     def __repr__(self) -> str:
         return "CALSHEQ"

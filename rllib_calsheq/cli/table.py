@@ -9,6 +9,7 @@ from typing import Any
 from ray.tune import Callback
 
 from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
+from rllib_calsheq.core.absences import ABSENCES
 from rllib_calsheq.core.outcomes import return_name
 
 #: Seconds between two lines of one trial.
@@ -29,6 +30,7 @@ class LiveTable(Callback):
     def __init__(self, stages: int | None) -> None:
         self.stages = stages
         self._last_line: dict[str, float] = {}
+        self._said: set[tuple[str, str]] = set()
         self._lines = 0
 
     def on_trial_result(
@@ -38,12 +40,16 @@ class LiveTable(Callback):
         metrics = result.get(CALIBRATION_RESULTS)
         if not metrics:
             return
+        label = trial.trial_id[-5:] if len(trials) > 1 else ""
+        absent = metrics.get(ABSENCES)
+        if absent and (label, absent) not in self._said:
+            self._said.add((label, absent))
+            print(f"{label} stage {metrics['stage']}: {absent}".strip(), flush=True)
         now = time.monotonic()
         last = self.stages is not None and metrics["stage"] >= self.stages
         if not last and now - self._last_line.get(trial.trial_id, -LINE_EVERY_S) < LINE_EVERY_S:
             return
         self._last_line[trial.trial_id] = now
-        label = trial.trial_id[-5:] if len(trials) > 1 else ""
         cells = self.cells(metrics, result, label)
         if self._lines % HEADING_EVERY == 0:
             print(_line(cells, cells), flush=True)

@@ -145,15 +145,18 @@ def episode_text(stage: int, particle: int, seed: int, profile: npt.ArrayLike) -
 
 def exception_text(error: BaseException) -> str:
     """An exception in one line: its type, how its text begins, and where it was raised."""
-    said = " ".join(str(error).split())
-    if len(said) > MAX_TEXT:
-        said = f"{said[:MAX_TEXT]}..."
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(
         f"; {frame.filename}, line {frame.lineno}, in {frame.name}: {frame.line}"
         for frame in frames[-2:]
     )
-    return f"{type(error).__name__}: {said}{where}"
+    return f"{type(error).__name__}: {one_line(str(error))}{where}"
+
+
+def one_line(text: str) -> str:
+    """How a text begins, in one line."""
+    said = " ".join(text.split())
+    return f"{said[:MAX_TEXT]}..." if len(said) > MAX_TEXT else said
 
 
 def _first_bad(value: Any) -> float | None:

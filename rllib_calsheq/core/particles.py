@@ -116,14 +116,21 @@ class ParticleAssignment:
         workers[orphans] = np.resize(np.array(alive), len(orphans))
         return workers
 
-    def record(self, reporting: Iterable[int]) -> None:
-        """Counts which workers were heard of in a stage."""
-        heard = set(reporting)
-        for worker in set(self.home().tolist()):
+    def record(self, reporting: Iterable[int]) -> dict[int, int]:
+        """Counts which workers were heard of in a stage.
+
+        Returns:
+            ``{worker: number of its particles}`` of those that were not.
+        """
+        heard, workers = set(reporting), self.workers()
+        missing = {}
+        for worker in sorted(set(self.home().tolist())):
             if worker in heard:
                 self._misses.pop(worker, None)
-            elif worker in self.workers():
+            elif worker in workers:
                 self._misses[worker] = self._misses.get(worker, 0) + 1
+                missing[worker] = int(np.count_nonzero(workers == worker))
+        return missing
 
     def revive(self, workers: Iterable[int]) -> None:
         """Gives recreated workers their particles back."""

@@ -15,11 +15,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.absences import ABSENCES, absence_text
 from rllib_calsheq.core.calibrator import Calibrator
 from rllib_calsheq.core.outcomes import OutcomeColumns, return_name
 from rllib_calsheq.core.parameter_map import ParameterMap
@@ -125,10 +127,21 @@ class Calibration:
         self._version = table.version
         return table
 
-    def end_stage(self, reports: Iterable[StageReport]) -> dict[str, Any]:
+    def end_stage(
+        self,
+        reports: Iterable[StageReport],
+        failures: Mapping[int, str] = MappingProxyType({}),
+        limit: float | None = None,
+    ) -> dict[str, Any]:
         """Tells the calibrator what came of the stage and returns the numbers to log.
 
         Particles without a report are masked: they teach nothing and keep their profile.
+
+        Args:
+            reports: What the env runners reported.
+            failures: ``{worker: why}`` of those that cannot have answered; any other one that did
+                not is slow.
+            limit: Seconds that they were waited for; None when without end.
 
         Raises:
             NoOutcomesError: After `MAX_EMPTY_STAGES` stages in a row without a report, or
@@ -139,27 +152,37 @@ class Calibration:
         # A runner that missed the last broadcast, or answered too late, has played other profiles.
         reports = [r for r in given if r.fault or r.answers(self.stage, self._version)]
         stale = len(given) - len(reports)
-        self.assignment.record(r.worker for r in reports)
+        missing = self.assignment.record(r.worker for r in reports)
+        # What was reported of another stage is counted instead.
+        absent = absence_text(
+            {w: k for w, k in missing.items() if w not in {r.worker for r in given}},
+            failures,
+            limit,
+            self.assignment.lost(),
+        )
+        if absent:
+            logger.warning("stage %d: %s", self.stage, absent)
         particles, outcomes = merge_reports(
             reports, self.stage, self.calibrator.num_particles, self.columns
         )
         dropped = [why for r in reports for why in r.dropped]
         if dropped:
             logger.warning("%d episodes dropped, of which the first: %s", len(dropped), dropped[0])
-        self._require_outcomes(outcomes, dropped)
+        self._require_outcomes(outcomes, dropped, absent)
         unit = self.calibrator.profiles.copy()
         finished = self.finished_stages
         self.calibrator.set_learning_rate(self.lr_cal.at(finished))
         rewards = self.targets.reward(outcomes)
         learned = self.calibrator.tell(particles, rewards, outcomes, self.stage)
-        counts = {"dropped_episodes": len(dropped), "stale_reports": stale}
+        counts: dict[str, Any] = {"dropped_episodes": len(dropped), "stale_reports": stale}
+        counts |= {ABSENCES: absent} if absent else {}
         if not len(particles):
             return {"stage": self.stage, "num_particles": 0, **counts}
         self._recent.append(unit.mean(axis=0))
         metrics = self._metrics(unit, rewards, outcomes, learned)
         return metrics | counts | {"lr_shared_scheduled": self.lr_shared.at(finished)}
 
-    def _require_outcomes(self, outcomes: FloatArray, dropped: Sequence[str]) -> None:
+    def _require_outcomes(self, outcomes: FloatArray, dropped: Sequence[str], absent: str) -> None:
         """Stops a run that has nothing to learn from, `MAX_EMPTY_STAGES` stages in a row."""
         self._empty_stages = 0 if len(outcomes) else self._empty_stages + 1
         wanted = outcomes[:, self.targets.index]
@@ -169,9 +192,8 @@ class Calibration:
             cause = (
                 f"all episodes were dropped, the last one for: {dropped[-1]}. Mend the environment"
                 if dropped
-                else "all of them are dead, or slower than sample_timeout_s. Look at the env "
-                "runners' logs; raise sample_timeout_s or restart the run with --resume once the "
-                "cause is gone"
+                else f"{absent or 'all reports were of other stages'}. Once the cause is gone, go "
+                "on from the last checkpoint (--resume)"
             )
             raise NoOutcomesError(
                 f"no env runner has reported an outcome for {self._empty_stages} stages in a row "

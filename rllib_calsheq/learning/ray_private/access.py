@@ -51,6 +51,33 @@ def sample_round(env_runner_group: Any) -> None:
     )
 
 
+def watch_failures(group: Any, note: Callable[[int, Exception], None]) -> None:
+    """Tells of what goes wrong in an actor of an env runner group, which RLlib only logs.
+
+    Args:
+        group: The env runner group.
+        note: Called with the actor's worker index and Ray's error.
+    """
+    manager = group._worker_manager
+    plain = manager.foreach_actor
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        results = plain(*args, **kwargs)
+        for result in results:
+            if not result.ok:
+                note(result.actor_id, result.get())
+        return results
+
+    manager.foreach_actor = noting
+
+
+def stop_within(group: Any, seconds: float) -> None:
+    """Stops the env runners of a group; those that do not answer in time are killed, too."""
+    manager = group._worker_manager
+    manager.foreach_actor(lambda runner: runner.stop(), healthy_only=False, timeout_seconds=seconds)
+    manager.clear()
+
+
 def stored(config: Any, name: str) -> Any:
     """The value of a configuration's field, as it was set."""
     return getattr(config, STORED_AS.get(name, name))

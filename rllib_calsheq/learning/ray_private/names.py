@@ -108,6 +108,12 @@ RAY_NAMES = (
             _RUNNERS),
     RayName(f"{_RLLIB}.utils.metrics.metrics_logger.DEFAULT_STATS_CLS_LOOKUP", "item_series",
             "reads", "outcomes travel as metrics of this kind"),
+    RayName(f"{_RLLIB}.env.env_runner_group.EnvRunnerGroup", "_worker_manager", "reads",
+            "what goes wrong in an env runner", f"{_RLLIB}.env.env_runner_group"),
+    RayName(f"{_RLLIB}.utils.actor_manager.FaultTolerantActorManager", "foreach_actor",
+            "overrides", "what goes wrong in an env runner", f"{_RLLIB}.env.env_runner_group"),
+    RayName(f"{_RLLIB}.utils.actor_manager.FaultTolerantActorManager", "clear", "calls",
+            "env runners that hang are not waited for", f"{_RLLIB}.env.env_runner_group"),
     # Blocks of rollouts, which Ray takes for episodes.
     RayName(_ROLLOUTS, "env_steps", "answers", "an episode's size", _ROLLOUTS),
     RayName(_ROLLOUTS, "agent_steps", "answers", "an episode's size", _ROLLOUTS),
