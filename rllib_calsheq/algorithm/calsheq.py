@@ -22,13 +22,15 @@ This class adds what a callback cannot: checkpoint and restore of the whole cali
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.utils.checkpoints import Checkpointable
+from ray.tune.result import TIME_THIS_ITER_S
 
-from rllib_calsheq.algorithm.actor_failures import RunnerFailures
+from rllib_calsheq.algorithm.actor_failures import RunnerFailures, require_learners
 from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.algorithm.identity import calibrator_fields, identity_of, made_by
 from rllib_calsheq.algorithm.problem import SHARED_POLICY
@@ -84,9 +86,23 @@ class CALSHEQ(PPO):
 
     @limited_threads()
     def train(self) -> dict[str, Any]:
-        """One stage: RLlib's training iteration, then the callback with the calibrator."""
-        result: dict[str, Any] = super().train()
+        """One stage: RLlib's training iteration, then the callback with the calibrator.
+
+        Raises:
+            DeadLearnerError: If a learner's process is gone.
+        """
+        try:
+            result: dict[str, Any] = super().train()
+        except Exception as error:
+            require_learners(self.learner_group, self.calibration.stage, error)
+            raise
         return result
+
+    def step(self) -> dict[str, Any]:
+        """RLlib's iteration, timed by a clock that nobody sets; Tune would take the wall's."""
+        start = time.monotonic()
+        result: dict[str, Any] = super().step()
+        return result | {TIME_THIS_ITER_S: time.monotonic() - start}
 
     def cleanup(self) -> None:
         """Ends all actors; RLlib would wait for an env runner without end."""

@@ -30,6 +30,10 @@ class NotFiniteError(RuntimeError):
     """A policy's weights are not finite, and nothing that it does means anything."""
 
 
+class DeadLearnerError(RuntimeError):
+    """A learner's process is gone, and the policy's weights with it."""
+
+
 class TwoTimescalePPOLearner(RayPPOLearner):
     """PPO with KL coefficients in its state and learning rates set by stage."""
 

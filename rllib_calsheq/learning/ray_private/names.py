@@ -128,6 +128,11 @@ RAY_NAMES = (
     RayName(_CONFIG, "total_train_batch_size", "overrides", "a stage is one round",
             f"{_RLLIB}.algorithms.ppo.ppo"),
     RayName(_CONFIG, "build_learner_connector", "overrides", "our one connector", _LEARNERS),
+    # The algorithm.
+    RayName(f"{_RLLIB}.algorithms.algorithm.Algorithm", "cleanup", "overrides",
+            "env runners that hang are not waited for", "ray.tune.trainable.trainable"),
+    RayName(f"{_RLLIB}.algorithms.algorithm.Algorithm", "step", "overrides",
+            "a stage is timed by a clock that nobody sets", "ray.tune.trainable.trainable"),
     # Checkpoints and Tune.
     RayName(f"{_RLLIB}.utils.checkpoints.Checkpointable", "_check_component", "calls",
             "whether a part of the state is asked for"),
