@@ -1,5 +1,6 @@
 """What a run writes about itself: nothing that was finished is lost to a kill or a full disk."""
 
+import os
 import shutil
 import subprocess
 
@@ -7,10 +8,10 @@ import pytest
 import yaml
 from killable_commands import PATIENCE_S, finish, stages, start, trial_of
 
-from rllib_calsheq.results.checkpoints import TRIAL_FILE
+from rllib_calsheq.results.checkpoints import STATE_FILES, TRIAL_FILE
 from rllib_calsheq.running import records
 from rllib_calsheq.running.records import KeepsWholeState, naming_a_full_disk
-from rllib_calsheq.running.resuming import mend_state
+from rllib_calsheq.running.resuming import mend, mend_state, newest_state
 
 NAME = "experiment_state-2026-01-01_00-00-00.json"
 STAGES = 40
@@ -29,17 +30,26 @@ EXPERIMENT = {
 
 
 def test_a_damaged_state_is_replaced_by_the_last_whole_one(tmp_path, capsys):
-    keeper = KeepsWholeState(tmp_path)
+    keeper, clock = KeepsWholeState(tmp_path), 1e9
     keeper.on_step_end(0, [])
     for text in ('{"trials": 1}', '{"trials": 2}', '{"tri'):
         (tmp_path / NAME).write_text(text, encoding="utf-8")
-        keeper._seen = 0.0
+        # Whatever the clock says: it may be set back.
+        os.utime(tmp_path / NAME, (clock := clock - 3600, clock))
         keeper.on_step_end(0, [])
     mend_state(tmp_path)
     assert (tmp_path / NAME).read_text(encoding="utf-8") == '{"trials": 2}'
     assert "is damaged: going on from the one before" in capsys.readouterr().out
     mend_state(tmp_path)
     assert not capsys.readouterr().out
+
+
+def test_a_run_goes_on_from_its_last_state_though_the_clock_was_set_back_meanwhile(tmp_path):
+    for hour, text in ((10, "1"), (12, "2"), (11, "3")):
+        (tmp_path / NAME.replace("00-00-00", f"{hour}-00-00")).write_text(text, encoding="utf-8")
+        mend(tmp_path)
+        assert newest_state(tmp_path).read_text(encoding="utf-8") == text
+    assert len(list(tmp_path.glob(STATE_FILES))) == 1
 
 
 def test_a_run_whose_only_state_is_damaged_is_not_begun_anew(tmp_path):

@@ -1,5 +1,6 @@
 """Runs that are saved by the clock, and runs that wait for resources and say so."""
 
+import itertools
 import os
 import time
 from types import SimpleNamespace
@@ -9,12 +10,16 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
+from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import calsheq, rllib
+from rllib_calsheq.cli.table import LiveTable
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS, load_experiments
 from rllib_calsheq.running import checkpoints, waiting
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S, TimedCheckpoints
 from rllib_calsheq.running.resuming import sole_use
 from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor, waiting_line
+
+from echo_env import EchoEnv
 
 EXPERIMENT = """
 one:
@@ -77,6 +82,16 @@ class TestSavedByTheClock:
         clock.on_trial_save(1, [], trial)
         assert not is_due(1)
         assert is_due(1, took=checkpoints.PATIENCE_S)
+
+    def test_two_minutes_after_the_start_though_the_clock_was_set_back(self, monkeypatch):
+        now = [1000.0]
+        monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        clock, trial = TimedCheckpoints(), SimpleNamespace(trial_id="a")
+        results = [{"time_this_iter_s": -3600.0}, {"time_this_iter_s": 1.0}]
+        for result in results:
+            clock.on_trial_result(1, [], trial, result)
+            now[0] += CHECKPOINT_EVERY_S
+        assert [SHOULD_CHECKPOINT in result for result in results] == [False, True]
 
 
 class TestWaiting:
@@ -153,3 +168,21 @@ class TestSoleUse:
         words = ["train", "-f", str(file), "--storage-path", str(tmp_path / "file")]
         assert rllib.main(words) == 2
         assert str(tmp_path / "file") in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_stage_times_and_the_time_left_when_the_clock_is_set(monkeypatch, jump):
+    config = CALSHEQConfig().environment(EchoEnv).training(minibatch_size=64)
+    config.calibration(targets={"only.a": 0.9}, num_particles=8)
+    algorithm = config.build_algo()
+    wall, jumps = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: wall() + jump * next(jumps))
+    for _ in range(2):
+        result = algorithm.train()
+    monkeypatch.undo()
+    algorithm.stop()
+    assert next(jumps) > 2, "nobody asked for the time"
+    assert 0 < result["time_this_iter_s"] < result["time_total_s"] < 600
+    cells = LiveTable(10).cells(result["calibration"], result, "")
+    assert not cells["left"].startswith("-")
+    assert float(cells["steps/s"].replace(",", "")) > 1

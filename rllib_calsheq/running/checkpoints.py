@@ -27,7 +27,9 @@ class TimedCheckpoints(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Marks the result if a checkpoint is due; Tune looks at it after its callbacks."""
-        now, took = time.monotonic(), float(result.get("time_this_iter_s") or 0.0)
+        # Of other algorithms than ours it is the wall clock's, which may have been set back.
+        took = max(float(result.get("time_this_iter_s") or 0.0), 0.0)
+        now = time.monotonic()
         since = now - self._last.setdefault(trial.trial_id, now - took)
         if since >= CHECKPOINT_EVERY_S or took >= PATIENCE_S:
             result[SHOULD_CHECKPOINT] = True

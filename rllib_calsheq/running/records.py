@@ -54,14 +54,14 @@ class KeepsWholeState(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Looks whether there is a new state."""
         file = newest_state(self._run)
-        if file is None or file.stat().st_mtime <= self._seen:
+        if file is None or file.stat().st_mtime == self._seen:
             return
         self._seen = file.stat().st_mtime
         text = file.read_text(encoding="utf-8")
         # Where there is no room for a copy, the last one stays.
         with suppress(OSError):
             if is_json(text):
-                write_text(self._run / KEPT_STATE, json.dumps({"name": file.name, "state": text}))
+                write_text(self._run / KEPT_STATE, json.dumps({"state": text}))
 
 
 @contextmanager

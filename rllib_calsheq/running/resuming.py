@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,7 @@ def mend(run: Path) -> None:
         ValueError: If it would begin the run anew.
     """
     mend_state(run)
+    put_first(run)
     drop_torn_results(run)
 
 
@@ -73,9 +75,20 @@ def mend_state(run: Path) -> None:
             f"{file} is damaged, and there is no earlier one: the run cannot be gone on with. Its "
             f"checkpoints may be whole (calsheq evaluate {run}); start again under another --name"
         )
-    content = json.loads(kept.read_text(encoding="utf-8"))
-    write_text(run / content["name"], content["state"])
+    write_text(file, json.loads(kept.read_text(encoding="utf-8"))["state"])
     print(f"{file.name} is damaged: going on from the one before", flush=True)
+
+
+def put_first(run: Path) -> None:
+    """Makes a run's last state the only one, under a name that is before those to come.
+
+    Tune names them by the wall clock, which may have been set back meanwhile, and takes the last.
+    """
+    states = sorted(run.glob(STATE_FILES))
+    for earlier in states[:-1]:
+        earlier.unlink()
+    if states:
+        os.replace(states[-1], run / STATE_FILES.replace("*", "0"))
 
 
 def take_up(trial: Any) -> None:
