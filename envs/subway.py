@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.core.configuration import Count, NonNegative, configuration, from_mapping
+from rllib_calsheq.core.memory import require_memory
 from rllib_calsheq.core.supertypes import FloatArray, Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome
 from rllib_calsheq.envs.one_episode import OneEpisodeEnv
@@ -56,6 +57,21 @@ class SubwayConfig:
     time_noise: NonNegative = 0.1
     supertypes: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        # Before anything is built that grows with these numbers.
+        require_memory(
+            self.episode_bytes,
+            f"one episode of a city with num_suburbs = {self.num_suburbs}, num_inside = "
+            f"{self.num_inside} and episode_length = {self.episode_length}",
+            "one of these",
+        )
+
+    @property
+    def episode_bytes(self) -> float:
+        """Memory that one episode takes as arrays, in bytes, about."""
+        # Distances, rides, observations and what a step makes of them; each day's noise, twice.
+        return 100.0 * (float(self.num_suburbs) + self.num_inside) + 16.0 * self.episode_length
+
 
 class ArraySubway:
     """E episodes of the city as arrays; shapes as in `rllib_calsheq.core.protocol.ArrayEnv`."""
@@ -80,6 +96,7 @@ class ArraySubway:
         )
         self.agent_supertypes = (SUBURBS,) * config.num_suburbs + (INSIDE,) * config.num_inside
         self.episode_length = config.episode_length
+        self.episode_bytes = config.episode_bytes
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.action_space: gym.Space = gym.spaces.Discrete(2)
         self._group = np.array([s == INSIDE for s in self.agent_supertypes], dtype=np.intp)

@@ -329,7 +329,7 @@ _FOLLOWS = {
     "env": ("which the environment does not", "parameter(s)"),
     "weight": ("weights",),
     "max_half_spread": ("choice_temperature",),
-    "targets": ("outcome",),
+    "targets": ("outcome", "target file"),
 }
 
 

@@ -155,10 +155,11 @@ class MarketConfig:
                 pairs.ndim == 2
                 and pairs.shape[1] == 2
                 and bool((pairs > 0).all())
-                and bool(np.isfinite(pairs).all()),
+                and bool(np.isfinite([*pairs.ravel(), pairs[:, 1].sum()]).all()),
                 f"cluster {k} of cluster_quantities",
                 table,
-                "a list of [quantity, weight] pairs of positive numbers",
+                "a list of [quantity, weight] pairs of positive numbers, with weights whose sum is "
+                "a number",
             )
 
     def _check_magnitude(self) -> None:
@@ -171,12 +172,17 @@ class MarketConfig:
             seen = max(lots / self.inventory_scale, lots / self.volume_scale, self.price_truncation)
             largest = max(reward, seen, lots, traded, self.lot_size)
         if not largest < LARGEST_NUMBER:
+            lower = ("price_volatility", "price_truncation", "risk_aversion", "max_half_spread")
+            higher = ("reward_scale", "inventory_scale", "volume_scale")
+
+            def given(names: tuple[str, ...]) -> str:
+                return ", ".join(f"{name} = {getattr(self, name):g}" for name in names)
+
             raise ValueError(
                 f"rewards may be up to {reward:.3g}, observations {seen:.3g} and traded quantities "
                 f"{traded:.3g} ({lots:.3g} lots), more than single precision holds: lower "
-                "price_volatility, price_truncation, risk_aversion, max_half_spread or "
-                "cluster_quantities, raise reward_scale, inventory_scale or volume_scale, or "
-                "choose a lot_size near the quantities"
+                f"{given(lower)} or cluster_quantities, raise {given(higher)}, or choose a "
+                f"lot_size, {self.lot_size:g}, near the quantities"
             )
 
     @property
@@ -187,7 +193,8 @@ class MarketConfig:
     @property
     def episode_bytes(self) -> float:
         """Memory that one episode takes in the array core, in bytes, about."""
-        n, customers = self.num_merchants, self.num_customers
+        # Floats, since an integer that a user gives may have hundreds of digits.
+        n, customers = self.num_merchants, float(self.num_clusters) * self.customers_per_cluster
         arrivals = customers * self.arrival_probability
         # Uniforms, probabilities and connections; the race of a step's arrivals.
         pairs = n * (15 * customers + 8 * arrivals)

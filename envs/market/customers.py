@@ -167,7 +167,12 @@ def _successes(rng: np.random.Generator, trials: int, probability: float) -> npt
     expected = trials * probability
     # Enough, but for a few times in a billion.
     size = int(expected + 6.0 * np.sqrt(expected) + 20.0)
-    found = rng.geometric(probability, size=size).cumsum() - 1
+
+    def gaps() -> npt.NDArray[np.int64]:
+        # Of a tiny probability they are so long that their sums would overflow.
+        return np.minimum(rng.geometric(probability, size=size), trials + 1)
+
+    found = gaps().cumsum() - 1
     while found[-1] < trials:
-        found = np.append(found, found[-1] + rng.geometric(probability, size=size).cumsum())
+        found = np.append(found, found[-1] + gaps().cumsum())
     return found[: np.searchsorted(found, trials)]

@@ -77,6 +77,17 @@ def lists_of(items: Allowed, *, empty: bool = False) -> Allowed:
     return Allowed(f"lists of {items.text}", holds)
 
 
+def mappings_to(values: Allowed) -> Allowed:
+    """Mappings of names to allowed values."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, Mapping) and all(
+            NAMES.holds(name) and values.holds(item) for name, item in value.items()
+        )
+
+    return Allowed(f"mappings of names to {values.text}", holds)
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 

@@ -25,6 +25,7 @@ from rllib_calsheq.algorithm.allowed_values import (
     Allowed,
     integers,
     lists_of,
+    mappings_to,
     numbers,
     one_of,
 )
@@ -129,9 +130,10 @@ _HONOURED = {
         "validate_env_runners_after_construction create_env_on_local_worker "
         "torch_skip_nan_gradients restart_failed_env_runners ignore_env_runner_failures",
     ),
+    **_honoured(MAPPINGS, "env_config"),
     **_honoured(
-        MAPPINGS,
-        "env_config custom_resources_for_main_process custom_resources_per_env_runner "
+        mappings_to(numbers(0.0)),
+        "custom_resources_for_main_process custom_resources_per_env_runner "
         "custom_resources_per_learner",
     ),
     **_honoured(integers(0), "num_env_runners num_learners local_gpu_idx"),

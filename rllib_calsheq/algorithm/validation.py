@@ -17,12 +17,14 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
 from rllib_calsheq.algorithm.field_checks import changed_for_episodes
+from rllib_calsheq.algorithm.networks import network_size
 from rllib_calsheq.algorithm.problem import CalibrationProblem
 from rllib_calsheq.algorithm.stated_config import StatedConfig
 from rllib_calsheq.calibrators import calibrator_config, entries, find_entry, pulls_to_prior
 from rllib_calsheq.core.configuration import Count, Positive, configuration, require
-from rllib_calsheq.core.memory import require_memory, stage_bytes
+from rllib_calsheq.core.memory import network_bytes, require_memory, stage_bytes
 from rllib_calsheq.core.parameter_map import ParameterMap
+from rllib_calsheq.learning.ray_private.access import stored
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ def check_prior(config: StatedConfig, parameters: ParameterMap) -> None:
 
 
 def check_memory(config: StatedConfig, problem: CalibrationProblem) -> None:
-    """Checks that a stage fits into this machine's memory, before any of it is allocated.
+    """Checks that a stage and the network fit into memory, before any of them is allocated.
 
     Raises:
         ValueError: If it does not; the message says what to lower.
@@ -105,6 +107,33 @@ def check_memory(config: StatedConfig, problem: CalibrationProblem) -> None:
         runners = "raise num_env_runners, or lower "
         require_memory(on_runner, f"one env runner's part of a stage ({size})", runners + lower)
     require_memory(on_driver, f"a stage ({size})", lower)
+    observation = problem.observation_space.shape or ()
+    if len(observation) == 1 and stored(config, "rl_module_spec") is None:
+        rows = steps * problem.num_agents * config.num_particles
+        rows = min(config.minibatch_size or rows, rows)
+        _check_network_memory(config, observation[0], problem.action_space, rows)
+
+
+def _check_network_memory(
+    config: StatedConfig, observation: int, action_space: gym.Space, rows: int
+) -> None:
+    weights, units = network_size(
+        config.model_config,
+        observation,
+        # A mean and a deviation an action.
+        distribution=2 * gym.spaces.flatdim(action_space),
+    )
+    widths = {
+        name: value
+        for name, value in config.model_config.items()
+        if name.endswith(("hiddens", "cell_size"))
+    }
+    require_memory(
+        network_bytes(weights, units, rows),
+        f"the network of model_config ({widths}, {weights:.3g} weights) with minibatches of {rows} "
+        "rows",
+        "these sizes, or minibatch_size",
+    )
 
 
 def check_array_path(config: StatedConfig, obstacles: list[str]) -> None:

@@ -34,6 +34,8 @@ from rllib_calsheq.core.supertypes import FloatArray
 DECILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 #: How far from its target a mean outcome may be and still meet it, in scales.
 MET_TOLERANCE = 0.25
+#: How many scales a target's value may be: of a larger one, rounding swallows a miss of one scale.
+MOST_SCALES = 1e15
 #: Keys of a target in its YAML form.
 TARGET_KEYS = ("value", "weight", "scale", "loss", "tolerance")
 #: How far the sum of given weights may be from 1.
@@ -116,6 +118,12 @@ class Target:
             f"target {self.outcome!r}: scale",
             self.scale,
             f"{taken}, which its loss takes from its value",
+        )
+        require(
+            abs(self.value) <= MOST_SCALES * self.scale,
+            f"target {self.outcome!r}: value",
+            self.value,
+            f"numbers up to {MOST_SCALES:g} times the scale, {self.scale:g}",
         )
 
 

@@ -185,7 +185,7 @@ def _read_experiment(name: str, spec: dict[str, Any], folder: Path) -> Experimen
     config = resolve_grid(spec.get("config") or {})
     env = spec.get("env", config.get("env"))
     if env is not None:
-        config["env"] = env
+        config["env"] = resolve_grid(env, "env.")
     checkpoint = dict(spec.get("checkpoint_config") or {})
     for old, new in (
         ("checkpoint_freq", "checkpoint_frequency"),

@@ -21,10 +21,11 @@ class _Loader(yaml.SafeLoader):
         except (yaml.YAMLError, RecursionError):
             raise
         except Exception as error:
+            # Python's errors about a text help, those about its own objects do not.
+            why = f": {error}".partition("; use sys.")[0] if isinstance(error, ValueError) else ""
             raise yaml.constructor.ConstructorError(
-                None, None, f"a value cannot be read: {error or type(error).__name__}",
-                node.start_mark,
-            ) from None  # fmt: skip
+                None, None, f"a value is no {node.tag.rpartition(':')[2]}{why}", node.start_mark
+            ) from None
         if isinstance(found, int) and abs(found) > LARGEST_INTEGER:
             raise yaml.constructor.ConstructorError(
                 None, None, "an integer is beyond all numbers of a computer", node.start_mark
@@ -47,7 +48,7 @@ def read_yaml(source: str | Path, what: str) -> Any:
     try:
         text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         found = yaml.load(text, _Loader)
-        _check_ends(found, ())
+        _check_ends(found, (), "")
     except RecursionError:
         raise ValueError(
             f"{what} is not valid YAML: it has more mappings and lists inside each other than can "
@@ -59,11 +60,13 @@ def read_yaml(source: str | Path, what: str) -> Any:
     return found
 
 
-def _check_ends(value: Any, parents: tuple[int, ...]) -> None:
+def _check_ends(value: Any, parents: tuple[int, ...], path: str) -> None:
     """Raises a ValueError if a mapping or list holds itself, as ``&a [*a]`` does."""
     if not isinstance(value, (dict, list)):
         return
     if id(value) in parents:
-        raise ValueError("an alias (*) stands inside of what it stands for: write the value out")
-    for item in value.values() if isinstance(value, dict) else value:
-        _check_ends(item, (*parents, id(value)))
+        raise ValueError(
+            f"the alias (*) at {path[1:]} stands inside of what it stands for: write the value out"
+        )
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        _check_ends(item, (*parents, id(value)), f"{path}.{key}")

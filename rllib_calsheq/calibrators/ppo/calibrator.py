@@ -28,6 +28,7 @@ from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.ppo.outcome_critic import OutcomeCritic
 from rllib_calsheq.calibrators.ppo.policy import IncrementPolicy
 from rllib_calsheq.core.calibrator import Calibrator
+from rllib_calsheq.core.memory import network_bytes, perceptron_size, require_memory
 from rllib_calsheq.core.parameter_map import Prior
 from rllib_calsheq.core.streams import Stream, stream_seed
 from rllib_calsheq.core.supertypes import FloatArray
@@ -62,6 +63,7 @@ class PPOCalibrator(Calibrator):
     ) -> None:
         super().__init__(start, num_particles, targets, seed)
         self.config = config or PPOCalibratorConfig()
+        self._check_memory()
         self._classical: ClassicalOptimizer | None = None
         if self.config.classical:
             self._classical = ClassicalOptimizer(self.profiles[0], targets, self.config)
@@ -89,6 +91,24 @@ class PPOCalibrator(Calibrator):
         self._pending: dict[str, npt.NDArray[np.float32]] = {}
         #: The classical part of the particles' next actions, (B, d), once it is known.
         self._steps: npt.NDArray[np.float32] | None = None
+
+    def _check_memory(self) -> None:
+        """Checks that the policy, and the increments that it learns from, fit into memory.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        cfg = self.config
+        weights, units = perceptron_size([2 * self.dim, *cfg.hidden_sizes, 2 * self.dim])
+        # The critic's features, of second order, and its residuals.
+        features = self.dim * (self.dim + 3) / 2
+        residuals = float(cfg.imagined_noise) * len(self.targets)
+        require_memory(
+            network_bytes(weights + residuals, units + features, cfg.imagined_increments),
+            f"calibrator 'ppo' with hidden_sizes = {list(cfg.hidden_sizes)}, imagined_increments = "
+            f"{cfg.imagined_increments} and imagined_noise = {cfg.imagined_noise}",
+            "one of these",
+        )
 
     def set_prior(self, prior: Prior) -> None:
         """Takes its means for Λ_0 as what the classical optimiser pulls to."""

@@ -151,7 +151,7 @@ class PPOCalibratorConfig:
         require(
             len(self.hidden_sizes) > 0,
             "hidden_sizes",
-            self.hidden_sizes,
+            list(self.hidden_sizes),
             "a list of at least one integer from 1",
         )
         require(
