@@ -149,13 +149,15 @@ class MarketConfig:
         for k, table in enumerate(tables, start=1):
             try:
                 pairs = np.asarray(table, dtype=np.float64)
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 pairs = np.empty(0)
+            with np.errstate(over="ignore"):
+                sums = pairs.sum(axis=0)
             require(
                 pairs.ndim == 2
                 and pairs.shape[1] == 2
                 and bool((pairs > 0).all())
-                and bool(np.isfinite([*pairs.ravel(), pairs[:, 1].sum()]).all()),
+                and bool(np.isfinite([*pairs.ravel(), sums[1]]).all()),
                 f"cluster {k} of cluster_quantities",
                 table,
                 "a list of [quantity, weight] pairs of positive numbers, with weights whose sum is "
