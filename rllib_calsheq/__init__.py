@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rllib_calsheq.data.target_files import TargetFile
     from rllib_calsheq.envs.market.env import MarketEnv
     from rllib_calsheq.envs.one_episode import OneEpisodeEnv
+    from rllib_calsheq.inference.config import InferenceConfig
+    from rllib_calsheq.inference.infer import infer
     from rllib_calsheq.results.evaluation import evaluate
 
 
@@ -34,6 +36,7 @@ __all__ = [
     "CALSHEQConfig",
     "CalibratableEnv",
     "Calibrator",
+    "InferenceConfig",
     "MarketEnv",
     "OneEpisodeEnv",
     "Outcome",
@@ -46,6 +49,7 @@ __all__ = [
     "certify",
     "check_environment",
     "evaluate",
+    "infer",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -56,6 +60,7 @@ __getattr__, __dir__ = lazy_names(
         "CALSHEQConfig": "algorithm.config",
         "CalibratableEnv": "core.protocol",
         "Calibrator": "core.calibrator",
+        "InferenceConfig": "inference.config",
         "MarketEnv": "envs.market.env",
         "OneEpisodeEnv": "envs.one_episode",
         "Outcome": "core.targets",
@@ -67,5 +72,6 @@ __getattr__, __dir__ = lazy_names(
         "certify": "certificates.certify",
         "check_environment": "conformance.plain",
         "evaluate": "results.evaluation",
+        "infer": "inference.infer",
     },
 )

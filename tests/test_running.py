@@ -160,6 +160,7 @@ class TestSoleUse:
         with sole_use(tmp_path / "one"):
             assert main(words) == 2
         assert "another process works in" in " ".join(capsys.readouterr().err.split())
+        assert [path.name for path in (tmp_path / "one").iterdir()] == ["in_use.lock"]
 
     def test_a_folder_that_cannot_be_written_to_is_refused(self, tmp_path, capsys):
         (tmp_path / "file").touch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,9 +135,6 @@ def experiment(args: argparse.Namespace) -> int:
             require(given in (None, own), f"{flag} of a --report", given, f"the study's own, {own}")
     else:
         study.check()
-        folder.begin(study, args.accept_mixture)
-        if not folder.batches():
-            folder.episodes(episodes=study.episodes, final_episodes=study.final_episodes)
 
     from rllib_calsheq.experiments.figures import draw_all
     from rllib_calsheq.experiments.runner import cpus_of, local_ray, measure_study, run_study
@@ -147,12 +144,16 @@ def experiment(args: argparse.Namespace) -> int:
 
     failed = []
     cpus = jobs if args.report else jobs * cpus_of(study)
-    with (
+    with ExitStack() as stack:
         # A report may be made of a study that runs.
-        nullcontext() if args.report else sole_use(folder.path),
-        stop_signals(command_line("calsheq", args.line)) as stop,
-        local_ray(cpus),
-    ):
+        if not args.report:
+            stack.enter_context(sole_use(folder.path))
+            folder = StudyFolder(path)
+            folder.begin(study, args.accept_mixture)
+            if not folder.batches():
+                folder.episodes(episodes=study.episodes, final_episodes=study.final_episodes)
+        stop = stack.enter_context(stop_signals(command_line("calsheq", args.line)))
+        stack.enter_context(local_ray(cpus))
         # Ray has taken SIGTERM for itself.
         stop.listen()
         if not args.report:
