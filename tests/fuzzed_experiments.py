@@ -71,11 +71,12 @@ VALUES = (
     "Grüße ☃", "\x00", "x" * 300, b"\xff\xfe", datetime.date(2026, 1, 2), [], {}, [[]], [None],
     [1, "x", None], [0.5, 0.1], [-1, 10**30], {"a": {"b": 1}}, {1: 2}, {None: 0, "a": 1},
     {"grid_search": []}, {"grid_search": 3}, {"grid_search": [1, "x"]},
+    5e-324, "xavier_uniform_", [10**6, 10**6],
 )  # fmt: skip
 #: What a number is replaced by.
 NUMBERS = (
     0, 1, 2, 3, 7, -1, 10**6, 10**30, 0.0, 1e-308, 1e-30, 1e-3, 0.3, 1.0, 30.0, 1e8, 1e30, 1e308,
-    -0.5, -1e308, math.inf,
+    -0.5, -1e308, math.inf, 5e-324,
 )  # fmt: skip
 #: Text of YAML in the place of a value, which no Python value is written as.
 TEXTS = (
@@ -329,6 +330,7 @@ _FOLLOWS = {
     "env": ("which the environment does not", "parameter(s)"),
     "weight": ("weights",),
     "max_half_spread": ("choice_temperature",),
+    "max_tolerance_variance": ("the environment's range",),
     "targets": ("outcome", "target file"),
 }
 
