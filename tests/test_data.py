@@ -25,6 +25,7 @@ from rllib_calsheq.envs.market.data import (
 
 from recording_market import RecordingMarket
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
 COLUMNS = {"seller": "seller", "quantity": "quantity"}
 
 
@@ -79,6 +80,27 @@ def test_united_airlines(flights):
     assert quantities.min() == 80
     assert quantities.max() == 4983
     assert set(quantities.ravel()) <= set(flights["distance"])
+
+
+def test_by_the_mid_rule_lumpy_deciles_have_errors_and_the_market_has_the_same_rule(flights):
+    found = targets_from_transactions(
+        flights,
+        seller="carrier",
+        quantity="distance",
+        merchant="UA",
+        share_by="count",
+        require=["dep_time"],
+        bootstrap=20,
+        percentile_rule="mid",
+    )
+    shipped = TargetFile.load(EXAMPLES / "targets" / "flights.yaml")
+    for outcome, target in found["targets"].items():
+        assert target["value"] == pytest.approx(shipped.targets[outcome]["value"], rel=1e-4)
+    assert min(found["standard_errors"].values()) > 0
+    assert found["env_config"]["percentile_rule"] == "mid"
+    usual = [719, 733, 1023, 1085, 1400, 1605, 2227, 2454, 2565]
+    deciles = [found["targets"][f"supertype_1.quantity_p{p}"]["value"] for p in DECILES]
+    assert deciles == pytest.approx(usual, rel=0.07)
 
 
 # --- the market that the targets are for ----------------------------------------------

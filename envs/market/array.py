@@ -255,5 +255,8 @@ class ArrayMarket:
         values = len(self._distinct)
         trades = np.concatenate(self._trades) if self._trades else np.empty(0, dtype=np.intp)
         counts = np.bincount(trades, minlength=cells * values).reshape(cells, values)
-        found = percentiles_of_counts(self._distinct, counts, self.config.percentiles)
+        config = self.config
+        found = percentiles_of_counts(
+            self._distinct, counts, config.percentiles, config.percentile_rule
+        )
         return found.reshape(len(self._inventory), -1, found.shape[1])

@@ -20,6 +20,7 @@ from rllib_calsheq.core.configuration import (
 from rllib_calsheq.core.memory import require_memory
 from rllib_calsheq.core.supertypes import FloatArray, Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import DECILES, Outcome
+from rllib_calsheq.envs.market.percentiles import PercentileRule
 
 SUPERTYPE_1 = "supertype_1"
 SUPERTYPE_2 = "supertype_2"
@@ -83,6 +84,9 @@ class MarketConfig:
         max_tolerance_variance: Upper bound of supertype 2's variance of the tolerance.
         share_by: Whether market share counts traded ``quantity`` or the ``count`` of trades.
         percentiles: Percentiles of the transaction quantities that are outcomes.
+        percentile_rule: How percentiles lie between quantities: ``linear`` between order
+            statistics, or ``mid``, between the middles of the distribution function's steps,
+            which suits lumpy quantities.
         supertypes: ``{parameter: value}`` of the start Λ_0; the middle of its range for
             every parameter that is left out.
     """
@@ -108,6 +112,7 @@ class MarketConfig:
     max_tolerance_variance: Positive = 0.05
     share_by: Literal["quantity", "count"] = "quantity"
     percentiles: Sequence[Annotated[float, Field(ge=0, le=100)]] = DECILES
+    percentile_rule: PercentileRule = "linear"
     supertypes: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ pooled distribution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from rllib_calsheq.envs.market.config import (
     outcome_name,
     percentile,
 )
-from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
+from rllib_calsheq.envs.market.percentiles import PercentileRule, percentiles_of_counts
 
 __all__ = [
     "cluster_quantities",
@@ -66,12 +66,12 @@ def transaction_outcomes(
     num_merchants: int,
     share_by: Literal["quantity", "count"] = "quantity",
     percentiles: Sequence[float] = DECILES,
+    percentile_rule: PercentileRule = "linear",
 ) -> dict[str, float]:
     """What the market reports as outcomes if it traded these M transactions.
 
     Share is the mean share of a supertype's merchants in the traded quantity (or count);
-    percentiles interpolate linearly between order statistics, as `numpy.percentile` does,
-    over the pooled transactions of a supertype's merchants.
+    percentiles are of the pooled transactions of a supertype's merchants.
 
     Args:
         merchants: Index of each transaction's merchant, shape (M,); 0 is merchant 1.
@@ -79,12 +79,15 @@ def transaction_outcomes(
         num_merchants: n.
         share_by: Whether a share counts quantities or transactions.
         percentiles: Percentiles in [0, 100].
+        percentile_rule: How they lie between quantities; see `percentiles_of_counts`.
 
     Returns:
         Outcomes by name; NaN for the percentiles of a supertype without a transaction.
     """
     values, counts = _count(np.asarray(merchants) != 0, quantities)
-    vector = _outcomes_of_counts(values, counts, num_merchants, share_by, percentiles)
+    vector = _outcomes_of_counts(
+        values, counts, num_merchants, share_by, percentiles, percentile_rule
+    )
     return dict(zip(_outcome_names(percentiles), vector.tolist(), strict=True))
 
 
@@ -97,6 +100,7 @@ def targets_from_transactions(
     num_merchants: int | None = None,
     share_by: Literal["quantity", "count"] = "quantity",
     percentiles: Sequence[float] = DECILES,
+    percentile_rule: PercentileRule = "linear",
     supertype_2: bool = False,
     require: Sequence[str] = (),
     share_weight: float = SHARE_WEIGHT,
@@ -127,6 +131,8 @@ def targets_from_transactions(
             one merchant ``other``; the chosen merchant always stays itself.
         share_by: Whether market share counts traded ``quantity`` or the ``count`` of rows.
         percentiles: Percentiles of the quantities that become targets, in [0, 100].
+        percentile_rule: How they lie between quantities; see `percentiles_of_counts`. The market
+            gets the same.
         supertype_2: Whether the percentiles of the other sellers, pooled, are targets too.
         require: Columns that must not be missing: other rows are left out (not every row
             of a table may be a transaction that took place).
@@ -148,6 +154,12 @@ def targets_from_transactions(
     """
     configuration.require(
         share_by in ("quantity", "count"), "share_by", share_by, "'quantity' or 'count'"
+    )
+    configuration.require(
+        percentile_rule in get_args(PercentileRule),
+        "percentile_rule",
+        percentile_rule,
+        "'linear' or 'mid'",
     )
     configuration.require(0 <= share_weight <= 1, "share_weight", share_weight, "numbers in [0, 1]")
     for name, floor in (("share_floor", share_floor), ("percentile_floor", percentile_floor)):
@@ -184,8 +196,10 @@ def targets_from_transactions(
     )
 
     is_other = (sellers != name).to_numpy()
-    values = transaction_outcomes(is_other, amounts, n, share_by, percentiles)
-    errors = _standard_errors(is_other, amounts, n, share_by, percentiles, bootstrap, seed)
+    values = transaction_outcomes(is_other, amounts, n, share_by, percentiles, percentile_rule)
+    errors = _standard_errors(
+        is_other, amounts, n, share_by, percentiles, percentile_rule, bootstrap, seed
+    )
     groups = (SUPERTYPE_1, SUPERTYPE_2) if supertype_2 else (SUPERTYPE_1,)
     chosen = [outcome_name(group, percentile(p)) for group in groups for p in percentiles]
     share = outcome_name(SUPERTYPE_1, SHARE)
@@ -213,6 +227,7 @@ def targets_from_transactions(
             "num_clusters": NUM_CLUSTERS,
             "share_by": share_by,
             "percentiles": percentiles,
+            "percentile_rule": percentile_rule,
             "lot_size": plain_number(mean / MEAN_LOTS),
             "cluster_quantities": clusters,
             "supertypes": starting_supertypes(_count(is_other, amounts)[1], int(n)),
@@ -250,11 +265,13 @@ def _outcomes_of_counts(
     num_merchants: int,
     share_by: str,
     percentiles: Sequence[float],
+    percentile_rule: PercentileRule,
 ) -> FloatArray:
     """Share and percentiles of both supertypes, flat, from what `_count` returns."""
     mass = (counts * (1.0 if share_by == "count" else values)).sum(axis=1)
     shares = mass / [1, num_merchants - 1] / (mass.sum() or np.nan)
-    return np.column_stack([shares, percentiles_of_counts(values, counts, percentiles)]).ravel()
+    quantiles = percentiles_of_counts(values, counts, percentiles, percentile_rule)
+    return np.column_stack([shares, quantiles]).ravel()
 
 
 def _standard_errors(
@@ -263,6 +280,7 @@ def _standard_errors(
     num_merchants: int,
     share_by: str,
     percentiles: Sequence[float],
+    percentile_rule: PercentileRule,
     samples: int,
     seed: int,
 ) -> dict[str, float]:
@@ -274,7 +292,9 @@ def _standard_errors(
     for i in range(samples):
         drawn = cell[rng.integers(len(cell), size=len(cell))]
         counts = np.bincount(drawn, minlength=2 * len(values)).reshape(2, -1)
-        resampled[i] = _outcomes_of_counts(values, counts, num_merchants, share_by, percentiles)
+        resampled[i] = _outcomes_of_counts(
+            values, counts, num_merchants, share_by, percentiles, percentile_rule
+        )
     # A seller with very few rows may be absent from a sample, which then says nothing on it.
     present = ~np.isnan(resampled)
     error = [

@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.core.supertypes import FloatArray
 
+#: How percentiles lie between values: see `percentiles_of_counts`.
+PercentileRule = Literal["linear", "mid"]
+
 
 def percentiles_of_counts(
-    values: FloatArray, counts: npt.NDArray[np.integer], percentiles: npt.ArrayLike
+    values: FloatArray,
+    counts: npt.NDArray[np.integer],
+    percentiles: npt.ArrayLike,
+    rule: PercentileRule = "linear",
 ) -> FloatArray:
     """Percentiles of samples of which one knows how often each value is in them.
 
-    They lie between the two order statistics that cumulative counts lead to: a row equals
-    ``numpy.percentile(numpy.repeat(values, counts), percentiles)``.
+    By the rule ``linear`` they lie between the two order statistics that cumulative counts lead to:
+    a row equals ``numpy.percentile(numpy.repeat(values, counts), percentiles)``. Where few values
+    are traded often, such a percentile jumps from one of them to the next. By ``mid`` they
+    lie on straight lines between the middles of the steps of the distribution function (the
+    sample quantiles of Ma, Genton and Parzen, 2011, for discrete distributions), and move as the
+    counts do.
 
     Args:
         values: The V distinct values, ascending, (V,).
         counts: How often each is in each of R samples, (R, V).
         percentiles: P numbers in [0, 100].
+        rule: How they lie between values.
 
     Returns:
         Shape (R, P); NaN for a sample of nothing.
     """
+    between = _middles if rule == "mid" else _order_statistics
+    return between(values, counts, np.asarray(percentiles) / 100.0)
+
+
+def _middles(values: FloatArray, counts: npt.NDArray[np.integer], parts: FloatArray) -> FloatArray:
+    found = np.full((len(counts), len(parts)), np.nan)
+    for row, sample in enumerate(counts):
+        (seen,) = np.nonzero(sample)
+        if len(seen):
+            ends = sample[seen].cumsum()
+            middles = (ends - 0.5 * sample[seen]) / ends[-1]
+            found[row] = np.interp(parts, middles, values[seen])
+    return found
+
+
+def _order_statistics(
+    values: FloatArray, counts: npt.NDArray[np.integer], parts: FloatArray
+) -> FloatArray:
     ends = counts.cumsum(axis=1)
     total = ends[:, -1:]
     last = np.maximum(total - 1, 0)
-    rank = np.asarray(percentiles) / 100.0 * last
+    rank = parts * last
     below = np.floor(rank).astype(np.intp)
     above = np.minimum(below + 1, last)
     # One sorted array for all samples: each one's cumulative counts are lifted above the last's.

@@ -32,6 +32,10 @@ def add_targets_command(commands: Any) -> None:
         help="smallest scale of a percentile, as a fraction of its target "
         f"(default: {PERCENTILE_SCALE_FLOOR:g})",
     )  # fmt: skip
+    targets.add_argument(
+        "--percentile-rule", choices=("linear", "mid"), default="linear",
+        help="how percentiles lie between quantities; mid suits lumpy ones (default: linear)",
+    )  # fmt: skip
     targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
     targets.add_argument(
         "-o", "--output", metavar="FILE.yaml", help="target file (default: print it)"
@@ -53,6 +57,7 @@ def _targets(args: argparse.Namespace) -> int:
         require=tuple(args.require),
         supertype_2=args.supertype_2,
         percentile_floor=args.percentile_floor,
+        percentile_rule=args.percentile_rule,
         file=Path(args.file).name,
     )
     target_file = TargetFile.load(found)
