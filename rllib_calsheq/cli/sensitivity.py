@@ -93,10 +93,11 @@ def _sensitivity(args: argparse.Namespace) -> int:
 
 def _lines(found: dict[str, Any]) -> list[str]:
     width = max(len(name) for name in found["parameters"])
-    lines = [f"{'parameter':{width}}  value  pinned down  strongest effect, scales per range"]
+    lines = [f"{'parameter':{width}}  value  it is             strongest effect, scales per range"]
     for name, row in found["parameters"].items():
         lines.append(
-            f"{name:{width}}  {row['value']:5.3f}  {row['pinned']:11.2f}  {row['effect']:+8.2f} ± "
+            f"{name:{width}}  {row['value']:5.3f}  {row['knowledge']:11} {row['pinned']:.2f}  "
+            f"{row['effect']:+8.2f} ± "
             f"{row['effect_stderr']:.2f} on {row['outcome']}"
         )
     values = ", ".join(f"{value:.3g}" for value in found["singular_values"])

@@ -10,6 +10,7 @@ Shapes: d parameters, K outcomes, E episodes, R bootstrap replicates.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,9 @@ REPLICATES = 200
 #: A direction is pinned down if a move over the whole range would move the targets by this at
 #: least, in scales.
 PINNED_DOWN = 1.0
-#: Part of its axis in pinned-down directions from which a parameter is pinned down by itself.
-MOSTLY = 0.5
+#: Part of its axis in pinned-down directions from which a parameter is pinned down by itself, and
+#: up to which it is open.
+MOSTLY, HARDLY = 0.5, 0.1
 #: Parameters that a direction is described by, and the least part that they have in it.
 MAX_NAMED, LEAST_PART = 4, 0.25
 
@@ -124,19 +126,39 @@ def in_words(found: Sensitivity, names: Sequence[str], outcomes: Sequence[str]) 
     for j in range(rank):
         vector = found.directions[j]
         said.append(
-            f"Pinned down ({found.singular_values[j]:.3g} scales per range): "
+            f"Direction {j + 1} ({found.singular_values[j]:.3g} scales per range): "
             f"{_combination(vector, names)}; it moves {_moved(found.jacobian @ vector, outcomes)}."
         )
-    loose = [n for n, p in zip(names, found.pinned, strict=True) if p < MOSTLY]
-    tight = [n for n, p in zip(names, found.pinned, strict=True) if p >= MOSTLY]
-    if loose:
-        said.append(
-            "Not pinned down, or only together with others, so that their calibrated values should "
-            f"not be read as found: {', '.join(loose)}."
-        )
-    if tight:
-        said.append(f"Mostly pinned down by themselves: {', '.join(tight)}.")
+    words = [knowledge(pinned) for pinned in found.pinned]
+    for word in Knowledge:
+        of_word = [name for name, own in zip(names, words, strict=True) if own == word]
+        if of_word:
+            said.append(f"{word.sentence}: {', '.join(of_word)}.")
     return said
+
+
+class Knowledge(enum.StrEnum):
+    """What the targets say of a single parameter: each is of one kind."""
+
+    PINNED = "pinned down"
+    TOGETHER = "with others"
+    OPEN = "open"
+
+    @property
+    def sentence(self) -> str:
+        """How a sentence on the parameters of a kind begins."""
+        return {
+            Knowledge.PINNED: "Pinned down by themselves",
+            Knowledge.TOGETHER: "Pinned down only together with others",
+            Knowledge.OPEN: "Open, so that their calibrated values should not be read as found",
+        }[self]
+
+
+def knowledge(pinned: float) -> Knowledge:
+    """The kind of a parameter of which so much of its axis lies in pinned-down directions."""
+    if pinned >= MOSTLY:
+        return Knowledge.PINNED
+    return Knowledge.TOGETHER if pinned > HARDLY else Knowledge.OPEN
 
 
 def _replaced(values: FloatArray, index: int, value: float) -> FloatArray:

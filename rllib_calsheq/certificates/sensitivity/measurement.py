@@ -15,7 +15,12 @@ from rllib_calsheq.certificates.config import (
 )
 from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
 from rllib_calsheq.certificates.lag import sample_outcomes, settle
-from rllib_calsheq.certificates.sensitivity.analysis import analyse, differences, in_words
+from rllib_calsheq.certificates.sensitivity.analysis import (
+    analyse,
+    differences,
+    in_words,
+    knowledge,
+)
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.learning.threads import limited_threads
@@ -75,6 +80,7 @@ def measure_sensitivity(
             name: {
                 "value": float(profile[j]),
                 "pinned": float(found.pinned[j]),
+                "knowledge": knowledge(found.pinned[j]),
                 "effect": float(found.jacobian[strongest[j], j]),
                 "effect_stderr": float(found.stderr[strongest[j], j]),
                 "outcome": names[strongest[j]],
