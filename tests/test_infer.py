@@ -14,6 +14,7 @@ from rllib_calsheq.inference.config import InferenceConfig
 from rllib_calsheq.inference.coverage import judge_draws, narrowed, summarise
 from rllib_calsheq.inference.coverage_jobs import measure_coverage
 from rllib_calsheq.inference.infer import infer
+from rllib_calsheq.inference.profile import draw_profile, profile_parameter
 from rllib_calsheq.results.evaluation import FrozenRun
 
 TARGETS = {"suburbs.subway_rate": 0.5, "inside.subway_rate": 0.3}
@@ -115,6 +116,33 @@ class TestInfer:
         result = infer(path, config, tmp_path)
         assert result["lag"] is None
         assert any("not trained on over the set" in line for line in result["in_words"])
+
+
+class TestProfile:
+    def test_the_targets_allow_values_round_the_best_and_no_others(self, city, tmp_path):
+        # A target that is known well, so that not every value will do.
+        values = {"suburbs.subway_rate": 0.5, "inside.subway_rate": 0.3}
+        config = InferenceConfig(**{**vars(SMALL), "episodes": 512, "steps": 200})
+        run = trained(
+            tmp_path / "run",
+            {"targets": values, "standard_errors": dict.fromkeys(values, 0.01)},
+        )
+        result = profile_parameter(run, PARAMETERS[0], config, 9, tmp_path / "found")
+        squares = [point["square"] for point in result["points"]]
+        best = result["points"][int(np.argmin(squares))]
+        low, high = result["allowed"]
+        assert low <= best["value"] <= high
+        assert 0.0 < high - low < 2.0
+        assert max(squares) > min(squares) + 10
+        for point in result["points"]:
+            assert point["parameters"][PARAMETERS[0]] == pytest.approx(point["value"])
+        assert best["worst_miss"] < max(point["worst_miss"] for point in result["points"]) - 1
+        picture = draw_profile(result, tmp_path / "picture.png")
+        assert picture.stat().st_size > 1000
+
+    def test_of_a_parameter_that_does_not_exist_it_is_refused(self, city, tmp_path):
+        with pytest.raises(ValueError, match=r"--parameter is 'suburbs\.rent'"):
+            profile_parameter(city, "suburbs.rent", SMALL, folder=tmp_path)
 
 
 class TestQuestion:

@@ -14,6 +14,7 @@ from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
 from rllib_calsheq.cli.infer import add_infer_command
 from rllib_calsheq.cli.messages import fail, quieten
 from rllib_calsheq.cli.plot import add_plot_command
+from rllib_calsheq.cli.profile import add_profile_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.targets import add_targets_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         add_sensitivity_command,
         add_check_targets_command,
         add_infer_command,
+        add_profile_command,
         add_coverage_command,
         add_transitivity_command,
     ):
