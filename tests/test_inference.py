@@ -67,6 +67,8 @@ def question_at(profile, error=0.05, prior=UNIFORM):
         index=np.array([0, 1]),
         values=values,
         scales=np.ones(2),
+        low=np.full(2, -np.inf),
+        high=np.full(2, np.inf),
         observation=np.full(2, error),
         stated=np.ones(2, dtype=bool),
     )
@@ -118,6 +120,16 @@ class TestEmulator:
         assert judged.lack_of_fit[0] < 0.05
         assert judged.lack_of_fit[1] > 0.4
         assert judged.explained[0] > 0.95 > 0.5 > judged.explained[1]
+
+    def test_no_mean_is_beyond_the_outcomes_bounds(self):
+        profiles = self.rng.random((500, 3))
+        rate = np.clip(4 * profiles[:, :1] - 1.5, 0, 1)
+        emulator = Emulator.fit(profiles, rate, 0.0, [1.0])
+        ends = np.array([[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]])
+        assert emulator.mean(ends).ravel().tolist() == [0.0, 1.0]
+        unbounded = Emulator.fit(profiles, rate).mean(ends).ravel()
+        assert unbounded[0] < -0.02
+        assert emulator.only([0]).mean(ends).ravel().tolist() == [0.0, 1.0]
 
     def test_too_few_episodes_are_refused(self):
         with pytest.raises(ValueError, match="7 episodes are too few"):

@@ -23,13 +23,18 @@ def question_of(run: FrozenRun) -> Question:
             "to targets first (config.targets in the experiment's file)"
         )
     observation, stated = observation_errors(targets, run.config.target_file().standard_errors)
-    scales = np.array([outcome.scale for outcome in run.calibration.columns.all])
+    outcomes = run.calibration.columns.all
+    scales = np.array([outcome.scale for outcome in outcomes])
     scales[targets.index] = targets.scales
+    low = np.array([-np.inf if o.low is None else o.low for o in outcomes])
+    high = np.array([np.inf if o.high is None else o.high for o in outcomes])
     return Question(
         prior=BoxPrior.of(run.calibration.parameters),
         index=targets.index,
         values=targets.values / targets.scales,
         scales=scales,
+        low=low / scales,
+        high=high / scales,
         observation=observation,
         stated=stated,
     )

@@ -23,7 +23,7 @@ RIDGES = (0.3, 3.0, 30.0, 300.0, 3000.0)
 #: Those of the linear terms are so many times as small.
 LINEAR_PART = 0.1
 #: Spread of a coordinate below which it counts as this.
-LEAST_SPREAD = 1e-3
+LEAST_SPREAD = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class Emulator:
         lack_of_fit: What its mean is off by, over noise, at profiles it has not seen, (N,): a
             standard deviation. 0 until `judged`.
         explained: R² of the means at those profiles, (N,); NaN until `judged`.
+        low, high: Bounds of the outcomes, (N,), which no mean is beyond.
     """
 
     centre: FloatArray
@@ -48,15 +49,27 @@ class Emulator:
     residuals: FloatArray
     lack_of_fit: FloatArray
     explained: FloatArray
+    low: FloatArray
+    high: FloatArray
 
     @classmethod
-    def fit(cls, profiles: FloatArray, outcomes: FloatArray) -> Emulator:
+    def fit(
+        cls,
+        profiles: FloatArray,
+        outcomes: FloatArray,
+        low: npt.ArrayLike = -np.inf,
+        high: npt.ArrayLike = np.inf,
+        weights: FloatArray | None = None,
+    ) -> Emulator:
         """Fits single episodes.
 
         Args:
             profiles: Profiles (E, f) in the unit cube.
             outcomes: Their outcome vectors (E, N); NaN for what did not happen, which is taken to
                 be as the others are in the mean: it teaches nothing of the profile.
+            low, high: Bounds of the outcomes, (N,) or one for all.
+            weights: What each episode counts, (E,); all alike when None. Only those of weight 1 say
+                where the fit is to be good, and what the noise is there.
 
         Raises:
             ValueError: If there are fewer episodes than twice the features of a line.
@@ -67,38 +80,54 @@ class Emulator:
                 f"{E} episodes are too few to emulate outcomes of {f} parameters: at least "
                 f"{2 * (1 + f)} are needed"
             )
-        centre = profiles.mean(axis=0)
-        spread = np.maximum(profiles.std(axis=0), LEAST_SPREAD)
+        whole = np.ones(E, dtype=bool) if weights is None else weights == 1.0
+        centre = profiles[whole].mean(axis=0)
+        spread = np.maximum(profiles[whole].std(axis=0), LEAST_SPREAD)
         features = _features((profiles - centre) / spread)
-        filled, count = _filled(outcomes)
+        filled = _filled(outcomes)
         penalty = np.full(features.shape[1], 1.0)
         penalty[0], penalty[1 : 1 + f] = 1e-6, LINEAR_PART
-        scaled = features / np.sqrt(penalty)
-        left, singular, right = np.linalg.svd(scaled, full_matrices=False)
-        projected = left.T @ filled
-        ridge = min(RIDGES, key=lambda r: _left_out_error(left, singular, projected, filled, r))
+        roots = np.ones((E, 1)) if weights is None else np.sqrt(weights)[:, None]
+        left, singular, right = np.linalg.svd(
+            roots * features / np.sqrt(penalty), full_matrices=False
+        )
+        projected = left.T @ (roots * filled)
+        ridge = min(
+            RIDGES, key=lambda r: _left_out_error(left, singular, projected, roots * filled, r)
+        )
         shrunk = singular / (singular**2 + ridge)
         coefficients = right.T @ (shrunk[:, None] * projected) / np.sqrt(penalty)[:, None]
         inverse = (right.T * (1.0 / (singular**2 + ridge))) @ right
         inverse = inverse / np.sqrt(np.outer(penalty, penalty))
+        missing = np.isnan(outcomes[whole])
+        errors = np.where(missing, 0.0, (filled - features @ coefficients)[whole])
+        count = (~missing).sum(axis=0)
         used = float((singular * shrunk).sum())
-        errors = np.where(np.isnan(outcomes), 0.0, filled - features @ coefficients)
-        together = np.maximum(np.sqrt(np.outer(count, count)) - used, 1.0)
         N = filled.shape[1]
         return cls(
-            centre, spread, coefficients, inverse,
-            errors.T @ errors / together, np.zeros(N), np.full(N, np.nan),
-        )  # fmt: skip
+            centre,
+            spread,
+            coefficients,
+            inverse,
+            residuals=errors.T @ errors / np.maximum(np.sqrt(np.outer(count, count)) - used, 1.0),
+            lack_of_fit=np.zeros(N),
+            explained=np.full(N, np.nan),
+            low=np.broadcast_to(np.asarray(low, dtype=np.float64), (N,)),
+            high=np.broadcast_to(np.asarray(high, dtype=np.float64), (N,)),
+        )
 
     def mean(self, profiles: FloatArray) -> FloatArray:
         """Mean outcomes (M, N) of profiles (M, f) in the unit cube."""
-        return np.asarray(self._features_of(profiles) @ self.coefficients)
+        return self._within(self._features_of(profiles) @ self.coefficients)
 
     def mean_and_leverage(self, profiles: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean outcomes (M, N), and the variance (M,) of each for episodes of variance 1."""
         features = self._features_of(profiles)
         leverage = np.einsum("mp,mp->m", features @ self.inverse, features)
-        return features @ self.coefficients, leverage
+        return self._within(features @ self.coefficients), leverage
+
+    def _within(self, means: FloatArray) -> FloatArray:
+        return np.clip(means, self.low, self.high)
 
     def _features_of(self, profiles: FloatArray) -> FloatArray:
         return _features((profiles - self.centre) / self.spread)
@@ -117,6 +146,8 @@ class Emulator:
             residuals=self.residuals[np.ix_(index, index)],
             lack_of_fit=self.lack_of_fit[index],
             explained=self.explained[index],
+            low=self.low[index],
+            high=self.high[index],
         )
 
     def shifted(self, shift: FloatArray) -> Emulator:
@@ -126,7 +157,7 @@ class Emulator:
         return replace(self, coefficients=coefficients)
 
     def slopes(self, profile: FloatArray) -> FloatArray:
-        """Derivatives (N, f) of the means at a profile (f,), in the unit cube."""
+        """Derivatives (N, f) of the means, inside their bounds, at a profile (f,), unit cube."""
         scaled = (profile - self.centre) / self.spread
         f = len(scaled)
         rows, columns = np.triu_indices(f)
@@ -174,12 +205,11 @@ def _features(scaled: FloatArray) -> FloatArray:
     return features
 
 
-def _filled(outcomes: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Outcomes (E, N) with their means where they did not happen, and how often they did (N,)."""
+def _filled(outcomes: FloatArray) -> FloatArray:
+    """Outcomes (E, N) with their means where they did not happen."""
     happened = ~np.isnan(outcomes)
-    count = happened.sum(axis=0)
-    mean = np.where(happened, outcomes, 0.0).sum(axis=0) / np.maximum(count, 1)
-    return np.where(happened, outcomes, mean), count
+    total = np.where(happened, outcomes, 0.0).sum(axis=0)
+    return np.where(happened, outcomes, total / np.maximum(happened.sum(axis=0), 1))
 
 
 def _left_out_error(

@@ -28,8 +28,9 @@ from rllib_calsheq.inference.sampling import ENSEMBLES, Draws, sample
 #: By how much the first wave's log-likelihood is divided, so that little is ruled out too early;
 #: half as much in each wave after it.
 FIRST_TEMPERATURE = 4.0
-#: Waves, the last among them, that an emulator is fitted to.
-MEMORY = 3
+#: Waves, the last among them, that an emulator is fitted to. The first one counts a little in all
+#: of them: an emulator that knew nothing of the rest of the box would rule nothing out there.
+MEMORY, FIRST_WEIGHT = 2, 0.02
 #: Part of the steps that walkers take between waves.
 BETWEEN = 0.4
 #: Largest implausibility of a profile that is not ruled out (three standard deviations).
@@ -62,6 +63,7 @@ class Question:
         index: Which outcomes the targets are of, (K,).
         values: The targets in scales, (K,).
         scales: Scales of all outcomes, (N,).
+        low, high: Bounds of all outcomes in scales, (N,).
         observation: Standard deviation of each target as observed, in scales, (K,).
         stated: Whether that is a known standard error, (K,).
     """
@@ -70,6 +72,8 @@ class Question:
     index: npt.NDArray[np.intp]
     values: FloatArray
     scales: FloatArray
+    low: FloatArray
+    high: FloatArray
     observation: FloatArray
     stated: npt.NDArray[np.bool_]
 
@@ -186,8 +190,14 @@ def explore(
         profiles.append(seen)
         outcomes.append(came / question.scales)
         at, means = simulator.simulate(f"judges-{w}", JUDGES + w, judges)
+        used = sorted({0, *range(max(w + 1 - MEMORY, 0), w + 1)})
+        first_counts = 1.0 if w < MEMORY else FIRST_WEIGHT
         emulator = Emulator.fit(
-            np.concatenate(profiles[-MEMORY:]), np.concatenate(outcomes[-MEMORY:])
+            np.concatenate([profiles[i] for i in used]),
+            np.concatenate([outcomes[i] for i in used]),
+            question.low,
+            question.high,
+            np.concatenate([np.full(len(profiles[i]), 1.0 if i else first_counts) for i in used]),
         )
         repeats = (config.held_out, config.held_out_episodes, -1)
         emulator = emulator.judged(
