@@ -121,6 +121,21 @@ class TestEmulator:
         assert judged.lack_of_fit[1] > 0.4
         assert judged.explained[0] > 0.95 > 0.5 > judged.explained[1]
 
+    def test_of_few_parameters_it_takes_a_higher_degree_where_that_helps(self):
+        profiles = self.rng.random((1500, 2))
+        at = self.rng.random((40, 2))
+
+        def bend(where):
+            return np.tanh(4 * where[:, :1] - 2) * where[:, 1:]
+
+        noise = 0.05 * self.rng.standard_normal((1500, 1))
+        emulator = Emulator.fit(profiles, bend(profiles) + noise)
+        assert emulator.degree > 2
+        assert np.abs(emulator.mean(at) - bend(at)).max() < 0.1
+        line = Emulator.fit(profiles, profiles[:, :1] + noise)
+        assert line.degree == 2
+        assert Emulator.fit(self.rng.random((2000, 23)), noise[:1].repeat(2000, 0)).degree == 2
+
     def test_no_mean_is_beyond_the_outcomes_bounds(self):
         profiles = self.rng.random((500, 3))
         rate = np.clip(4 * profiles[:, :1] - 1.5, 0, 1)

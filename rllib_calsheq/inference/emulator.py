@@ -1,15 +1,17 @@
 """An emulator: the mean outcomes of any profile near those that were simulated.
 
-A regression on a quadratic in the profile, in units of the simulated profiles' own spread, from
-single episodes. Its ridge penalty is the one that predicts left-out episodes best. Two errors of it
-are known apart: that of its coefficients, which more episodes would lessen, and the lack of fit,
-which they would not, found at profiles that it has not seen.
+A regression on a polynomial of the profile, in units of the simulated profiles' own spread, from
+single episodes: a quadratic, or where there are few parameters one of a higher degree. Degree and
+ridge penalty are those that predict left-out episodes best. Two errors of it are known apart: that
+of its coefficients, which more episodes would lessen, and the lack of fit, which they would not,
+found at profiles that it has not seen.
 
 Shapes: E episodes, M profiles, f coordinates of the unit cube, N outcomes, p features.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,19 +20,24 @@ import numpy.typing as npt
 
 from rllib_calsheq.core.supertypes import FloatArray
 
-#: Ridge penalties of the quadratic terms that are tried, in episodes.
+#: Degrees that are tried, as long as there are no more features than this.
+DEGREES, MAX_FEATURES = (2, 3, 4, 5), 400
+#: Ridge penalties of the terms above the linear ones that are tried, in episodes.
 RIDGES = (0.3, 3.0, 30.0, 300.0, 3000.0)
-#: Those of the linear terms are so many times as small.
-LINEAR_PART = 0.1
+#: Those of the linear terms and of the constant are so much smaller.
+LINEAR_PART, CONSTANT_PART = 0.1, 1e-6
+#: Half of a difference that a slope is found from.
+STEP = 1e-5
 #: Spread of a coordinate below which it counts as this.
 LEAST_SPREAD = 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class Emulator:
-    """Mean outcomes as a quadratic function of the profile.
+    """Mean outcomes as a polynomial of the profile.
 
     Attributes:
+        degree: Its degree.
         centre: Mean of the simulated profiles in the unit cube, (f,).
         spread: Their standard deviation, (f,).
         coefficients: Of the features, (p, N).
@@ -42,6 +49,7 @@ class Emulator:
         low, high: Bounds of the outcomes, (N,), which no mean is beyond.
     """
 
+    degree: int
     centre: FloatArray
     spread: FloatArray
     coefficients: FloatArray
@@ -83,33 +91,27 @@ class Emulator:
         whole = np.ones(E, dtype=bool) if weights is None else weights == 1.0
         centre = profiles[whole].mean(axis=0)
         spread = np.maximum(profiles[whole].std(axis=0), LEAST_SPREAD)
-        features = _features((profiles - centre) / spread)
-        filled = _filled(outcomes)
-        penalty = np.full(features.shape[1], 1.0)
-        penalty[0], penalty[1 : 1 + f] = 1e-6, LINEAR_PART
+        scaled, filled = (profiles - centre) / spread, _filled(outcomes)
         roots = np.ones((E, 1)) if weights is None else np.sqrt(weights)[:, None]
-        left, singular, right = np.linalg.svd(
-            roots * features / np.sqrt(penalty), full_matrices=False
-        )
-        projected = left.T @ (roots * filled)
-        ridge = min(
-            RIDGES, key=lambda r: _left_out_error(left, singular, projected, roots * filled, r)
-        )
-        shrunk = singular / (singular**2 + ridge)
-        coefficients = right.T @ (shrunk[:, None] * projected) / np.sqrt(penalty)[:, None]
-        inverse = (right.T * (1.0 / (singular**2 + ridge))) @ right
-        inverse = inverse / np.sqrt(np.outer(penalty, penalty))
+        fits = [
+            _Fit.best(_features(scaled, degree), filled, roots, f)
+            for degree in DEGREES
+            if degree == DEGREES[0] or math.comb(f + degree, degree) <= min(MAX_FEATURES, E // 4)
+        ]
+        chosen = int(np.argmin([fit.error for fit in fits]))
+        fit = fits[chosen]
         missing = np.isnan(outcomes[whole])
-        errors = np.where(missing, 0.0, (filled - features @ coefficients)[whole])
+        errors = np.where(missing, 0.0, (filled - fit.predicted)[whole])
         count = (~missing).sum(axis=0)
-        used = float((singular * shrunk).sum())
+        free = np.maximum(np.sqrt(np.outer(count, count)) - fit.used, 1.0)
         N = filled.shape[1]
         return cls(
+            DEGREES[chosen],
             centre,
             spread,
-            coefficients,
-            inverse,
-            residuals=errors.T @ errors / np.maximum(np.sqrt(np.outer(count, count)) - used, 1.0),
+            fit.coefficients,
+            fit.inverse,
+            residuals=errors.T @ errors / free,
             lack_of_fit=np.zeros(N),
             explained=np.full(N, np.nan),
             low=np.broadcast_to(np.asarray(low, dtype=np.float64), (N,)),
@@ -130,7 +132,7 @@ class Emulator:
         return np.clip(means, self.low, self.high)
 
     def _features_of(self, profiles: FloatArray) -> FloatArray:
-        return _features((profiles - self.centre) / self.spread)
+        return _features((profiles - self.centre) / self.spread, self.degree)
 
     @cached_property
     def scatter(self) -> FloatArray:
@@ -158,14 +160,9 @@ class Emulator:
 
     def slopes(self, profile: FloatArray) -> FloatArray:
         """Derivatives (N, f) of the means, inside their bounds, at a profile (f,), unit cube."""
-        scaled = (profile - self.centre) / self.spread
-        f = len(scaled)
-        rows, columns = np.triu_indices(f)
-        slopes = self.coefficients[1 : 1 + f].T.copy()
-        second = self.coefficients[1 + f :]
-        np.add.at(slopes.T, rows, second * scaled[columns, None])
-        np.add.at(slopes.T, columns, second * scaled[rows, None])
-        return np.asarray(slopes / self.spread)
+        steps = STEP * np.eye(len(profile))
+        above, below = (self._features_of(profile + sign * steps) for sign in (1.0, -1.0))
+        return np.asarray(((above - below) @ self.coefficients).T / (2.0 * STEP))
 
     def judged(self, profiles: FloatArray, means: FloatArray, episodes: int) -> Emulator:
         """The same emulator, knowing how well it predicts what it has not seen.
@@ -191,17 +188,76 @@ class Emulator:
         )
 
 
-def _features(scaled: FloatArray) -> FloatArray:
-    """Constant, first and second order (M, p) of scaled profiles (M, f)."""
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A ridge regression with the penalty that predicts left-out episodes best.
+
+    Attributes:
+        coefficients: (p, N).
+        inverse: Covariance of the coefficients for noise of variance 1, (p, p).
+        predicted: (E, N).
+        used: Degrees of freedom that it uses.
+        error: Mean squared error of left-out episodes, in units of the outcomes' variance.
+    """
+
+    coefficients: FloatArray
+    inverse: FloatArray
+    predicted: FloatArray
+    used: float
+    error: float
+
+    @classmethod
+    def best(cls, features: FloatArray, labels: FloatArray, roots: FloatArray, linear: int) -> _Fit:
+        """Fits labels (E, N) by features (E, p), of which so many are linear.
+
+        Args:
+            features: The features, the constant first.
+            labels: What is fitted.
+            roots: Roots of the weights, (E, 1).
+            linear: Features after the constant that are penalised less.
+        """
+        penalty = np.full(features.shape[1], 1.0)
+        penalty[0], penalty[1 : 1 + linear] = CONSTANT_PART, LINEAR_PART
+        left, singular, right = np.linalg.svd(
+            roots * features / np.sqrt(penalty), full_matrices=False
+        )
+        weighted = roots * labels
+        projected = left.T @ weighted
+        errors = [_left_out_error(left, singular, projected, weighted, r) for r in RIDGES]
+        error = min(errors)
+        ridge = RIDGES[errors.index(error)]
+        shrunk = singular / (singular**2 + ridge)
+        coefficients = right.T @ (shrunk[:, None] * projected) / np.sqrt(penalty)[:, None]
+        inverse = (right.T * (1.0 / (singular**2 + ridge))) @ right
+        inverse = inverse / np.sqrt(np.outer(penalty, penalty))
+        used = float((singular * shrunk).sum())
+        return cls(coefficients, inverse, features @ coefficients, used, error)
+
+
+def _features(scaled: FloatArray, degree: int) -> FloatArray:
+    """All products of up to ``degree`` coordinates, (M, p), of scaled profiles (M, f).
+
+    The constant comes first, the coordinates themselves next.
+    """
     M, f = scaled.shape
-    features = np.empty((M, 1 + f + f * (f + 1) // 2))
+    features = np.empty((M, math.comb(f + degree, degree)))
     features[:, 0] = 1.0
     features[:, 1 : 1 + f] = scaled
-    first = 1 + f
-    for i in range(f):
-        last = first + f - i
-        np.multiply(scaled[:, i, None], scaled[:, i:], out=features[:, first:last])
-        first = last
+    # Where the products of the last order begin whose lowest coordinate is i, for each i.
+    starts, end = list(range(1, 1 + f)), 1 + f
+    for _ in range(degree - 1):
+        last = end
+        following = []
+        for i in range(f):
+            following.append(end)
+            count = last - starts[i]
+            np.multiply(
+                scaled[:, i, None],
+                features[:, starts[i] : last],
+                out=features[:, end : end + count],
+            )
+            end += count
+        starts = following
     return features
 
 
