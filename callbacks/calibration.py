@@ -53,10 +53,24 @@ def begin_stage(algorithm: Any) -> None:
         learner.set_stream(Stream.MINIBATCHES, table.seed, table.stage)
 
     algorithm.learner_group.foreach_learner(prepare)
-    # Not waited for: it comes before the next round, and an env runner may be at its last one.
-    algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.set_supertypes(table), timeout_seconds=0.0
-    )
+
+    def give(runner: Any) -> None:
+        runner.set_supertypes(table)
+
+    group, silent = algorithm.env_runner_group, calibration.assignment.silent()
+    heard = [worker for worker in group.healthy_env_runner_ids() if worker not in silent]
+    if group.local_env_runner is not None:
+        give(group.local_env_runner)
+    # Waited for, so that what RLlib has sent before, the weights, is there as well; but one that was
+    # not heard of may be at its last round for long.
+    for workers, patience in ((heard, None), (silent, 0.0)):
+        if workers:
+            group.foreach_env_runner(
+                give,
+                local_env_runner=False,
+                remote_worker_ids=workers,
+                timeout_seconds=patience,
+            )
 
 
 def end_stage(algorithm: Any, reports: list[StageReport]) -> dict[str, Any]:

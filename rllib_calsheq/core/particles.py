@@ -101,6 +101,10 @@ class ParticleAssignment:
             return np.zeros(self.num_particles, dtype=np.intp)
         return 1 + np.arange(self.num_particles) * self.num_workers // self.num_particles
 
+    def silent(self) -> list[int]:
+        """Workers that were not heard of in the last stage."""
+        return sorted(self._misses)
+
     def lost(self) -> list[int]:
         """Workers that have missed too many stages in a row."""
         return sorted(w for w, k in self._misses.items() if k >= MISSES_BEFORE_REASSIGNMENT)
