@@ -61,8 +61,8 @@ def begin_stage(algorithm: Any) -> None:
     heard = [worker for worker in group.healthy_env_runner_ids() if worker not in silent]
     if group.local_env_runner is not None:
         give(group.local_env_runner)
-    # Waited for, so that what RLlib has sent before, the weights, is there as well; but one that was
-    # not heard of may be at its last round for long.
+    # Waited for, so that what RLlib has sent before, the weights, is there as well; but an env
+    # runner that was not heard of may be at its last round for long.
     for workers, patience in ((heard, None), (silent, 0.0)):
         if workers:
             group.foreach_env_runner(
