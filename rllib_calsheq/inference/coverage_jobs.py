@@ -100,12 +100,14 @@ class CoverageLaboratory:
         outcomes = self._outcomes(hidden, job.index)
         seen = outcomes[: self.target_episodes]
         index, scales = self.question.index, self.question.scales
-        stderr = np.nanstd(seen, axis=0) / np.sqrt(len(seen))
+        stderr = (np.nanstd(seen, axis=0) / np.sqrt(len(seen)) / scales)[index]
+        # As in a target file: without a standard error, the scale counts.
+        known = stderr > 0
         question = replace(
             self.question,
             values=(pool(seen) / scales)[index],
-            observation=np.maximum((stderr / scales)[index], 1e-6),
-            stated=np.ones(len(index), dtype=bool),
+            observation=np.where(known, stderr, 1.0),
+            stated=known,
         )
         found, _ = explore(question, _Shared(self.inference, config), config)
         lag = self._lag()
