@@ -229,7 +229,8 @@ def test_a_resumed_trial_forgets_damaged_checkpoints(copy):
 def test_what_is_compared_does_not_change_from_process_to_process():
     given = {
         "partial": partial(json.dumps, indent=1), "generator": np.random.default_rng(0),
-        "set": {2, 1}, "array": np.arange(3), "inf": float("inf"), "class": EchoEnv, "path": Path("a"),
+        "set": {2, 1}, "array": np.arange(3), "inf": float("inf"), "class": EchoEnv,
+        "path": Path("a"),
     }  # fmt: skip
     found = plain(given)
     assert " at 0x" not in json.dumps(found)
