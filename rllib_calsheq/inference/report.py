@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rllib_calsheq.certificates.sensitivity.analysis import combination
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import Target
 from rllib_calsheq.inference.description import (
@@ -25,8 +26,8 @@ from rllib_calsheq.inference.waves import PLAUSIBLE, Lag, Set, between, closest
 
 #: R² on profiles that it has not seen from which an emulator is taken to be good.
 GOOD_R2 = 0.95
-#: Parameters that a direction is described by, and the least part that they have in it.
-MAX_NAMED, LEAST_PART = 4, 0.25
+#: Trade-offs that the sentences name.
+MAX_NAMED = 4
 #: Walkers agree if split R̂ is at most this.
 LARGEST_R_HAT = 1.05
 #: A target gets worse if its miss grows by this part of the miss that is put right.
@@ -71,7 +72,7 @@ def describe(
             {
                 "deviation": float(directions.deviations[j]),
                 "knowledge": directions.knowledge(j),
-                "of": _combination(directions.vectors[j], free.names),
+                "of": combination(directions.vectors[j], free.names),
                 "vector": directions.vectors[j].tolist(),
             }
             for j in range(len(free))
@@ -266,16 +267,6 @@ def _reach_in_words(targets: list[dict[str, Any]]) -> list[str]:
     if not missed:
         said.append("No target is out of the model's reach.")
     return said
-
-
-def _combination(vector: FloatArray, names: Sequence[str]) -> str:
-    """The parameters that a direction mostly consists of, with their signs."""
-    order = np.argsort(-np.abs(vector))[:MAX_NAMED]
-    chosen = [i for i in order if abs(vector[i]) >= LEAST_PART] or [int(order[0])]
-    sign = np.sign(vector[chosen[0]])
-    moves = [f"{'up' if vector[i] * sign > 0 else 'down'} {names[i]}" for i in chosen]
-    rest = 1.0 - float((vector[chosen] ** 2).sum())
-    return ", ".join(moves) + (" and others" if rest > LEAST_PART else "")
 
 
 def _interval(values: FloatArray, probability: float) -> list[float]:

@@ -127,7 +127,7 @@ def in_words(found: Sensitivity, names: Sequence[str], outcomes: Sequence[str]) 
         vector = found.directions[j]
         said.append(
             f"Direction {j + 1} ({found.singular_values[j]:.3g} scales per range): "
-            f"{_combination(vector, names)}; it moves {_moved(found.jacobian @ vector, outcomes)}."
+            f"{combination(vector, names)}; it moves {_moved(found.jacobian @ vector, outcomes)}."
         )
     words = [knowledge(pinned) for pinned in found.pinned]
     for word in Knowledge:
@@ -167,7 +167,7 @@ def _replaced(values: FloatArray, index: int, value: float) -> FloatArray:
     return changed
 
 
-def _combination(vector: FloatArray, names: Sequence[str]) -> str:
+def combination(vector: FloatArray, names: Sequence[str]) -> str:
     """The parameters that a direction mostly consists of, with their signs."""
     order = np.argsort(-np.abs(vector))[:MAX_NAMED]
     chosen = [i for i in order if abs(vector[i]) >= LEAST_PART] or [int(order[0])]
