@@ -33,6 +33,7 @@ from rllib_calsheq.inference.waves import (
     Set,
     draw,
     explore,
+    predict,
 )
 from rllib_calsheq.learning.threads import limited_threads
 from rllib_calsheq.results.checkpoints import CERTIFICATES
@@ -162,8 +163,10 @@ class _Shared:
     ) -> tuple[FloatArray, FloatArray]:
         """As `Simulator.simulate`."""
         lab = self._laboratory
-        stored = lab.store.load(name)
-        if stored is not None:
+        # Later waves of that name may be there, too: those of the run's own inference.
+        if number in (0, JUDGES):
+            stored = lab.store.load(name)
+            assert stored is not None
             parts, part = [], 0
             while (arrays := lab.store.load(Job("", name, number, part).name)) is not None:
                 parts.append(arrays["outcomes"])
@@ -180,12 +183,7 @@ def _predicted(
 ) -> np.ndarray:
     """Whether the wide band of each outcome that is no target holds its true mean, (L,)."""
     profiles = found.draws.thinned(2000, rng)
-    means, leverage = found.emulator.mean_and_leverage(profiles)
-    variance = np.square(found.emulator.lack_of_fit) + (
-        0.0 if lag is None else np.square(lag.deviation)
-    )
-    deviation = np.sqrt(variance + leverage[:, None] * np.square(found.emulator.scatter))
-    means = means + deviation * rng.standard_normal(means.shape)
+    means = predict(found, lag, profiles, rng)
     tail = (1.0 - INTERVALS[-1]) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
     inside = (low <= true) & (true <= high)

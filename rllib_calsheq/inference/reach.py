@@ -13,7 +13,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.core.files import write_json
+from rllib_calsheq.core.comparing import plain
+from rllib_calsheq.core.files import fingerprint, write_json
 from rllib_calsheq.core.manifest import MANIFEST_FILE
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.version import __version__
@@ -56,7 +57,8 @@ def check_targets(
 
     Args:
         config: The configuration that would be run.
-        folder: Where policy and simulations are kept; what is there already is not done again.
+        folder: Where policy and simulations are kept; what the same configuration has done there
+            already is not done again.
         stages: Stages that the policy is trained for.
         inference: How it is simulated.
         workers: Processes that share the simulations.
@@ -73,7 +75,8 @@ def check_targets(
     """
     begun = time.monotonic()
     place = Path(folder).absolute()
-    policy = place / "policy"
+    asked = {"stages": stages, "config": plain(config.to_dict())}
+    policy = place / f"policy-{fingerprint(asked)}"
     if not (policy / MANIFEST_FILE).is_file():
         _train(config, policy, stages, progress)
     laboratory = Laboratory(policy, inference, place)
@@ -104,7 +107,7 @@ def check_targets(
                 "target": target.value,
                 "reach": reach,
                 "percentile": float(percentiles[k]),
-                "best": float(target.value + misses_in_units(found, best, k) * target.scale),
+                "best": float(target.value + _miss(found, best, k) * target.scale),
                 "off_by": float(misses[k]),
             }
         )
@@ -125,7 +128,7 @@ def check_targets(
     return result
 
 
-def misses_in_units(found: Any, profile: np.ndarray, k: int) -> float:
+def _miss(found: Any, profile: np.ndarray, k: int) -> float:
     """What target k is missed by at a profile (f,), in scales."""
     question = found.question
     return float(found.emulator.mean(profile[None])[0, question.index[k]] - question.values[k])

@@ -22,7 +22,7 @@ from rllib_calsheq.inference.description import (
 from rllib_calsheq.inference.emulator import Emulator
 from rllib_calsheq.inference.jobs import Laboratory
 from rllib_calsheq.inference.moments import simulated_moments
-from rllib_calsheq.inference.waves import PLAUSIBLE, Lag, Set, between, closest
+from rllib_calsheq.inference.waves import PLAUSIBLE, Lag, Set, between, closest, predict
 
 #: R² on profiles that it has not seen from which an emulator is taken to be good.
 GOOD_R2 = 0.95
@@ -178,12 +178,7 @@ def _predictions(
 ) -> list[dict[str, Any]]:
     """What the set says of every mean outcome, targets and others."""
     question = found.question
-    means, leverage = found.emulator.mean_and_leverage(kept)
-    error = np.square(found.emulator.lack_of_fit)
-    if lag is not None:
-        error = error + np.square(lag.deviation)
-    deviation = np.sqrt(error + leverage[:, None] * np.square(found.emulator.scatter))
-    means = (means + deviation * rng.standard_normal(means.shape)) * question.scales
+    means = predict(found, lag, kept, rng) * question.scales
     wanted = {t.outcome: t.value for t in laboratory.run.targets.targets}
     return [
         {

@@ -265,6 +265,18 @@ def between(config: InferenceConfig) -> int:
     return max(int(BETWEEN * config.steps), 10)
 
 
+def predict(
+    found: Set, lag: Lag | None, profiles: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Mean outcomes (M, N) at profiles (M, f), in scales, with a draw of the errors of each."""
+    means, leverage = found.emulator.mean_and_leverage(profiles)
+    variance = np.square(found.emulator.lack_of_fit)
+    if lag is not None:
+        variance = variance + np.square(lag.deviation)
+    deviation = np.sqrt(variance + leverage[:, None] * np.square(found.emulator.scatter))
+    return np.asarray(means + deviation * rng.standard_normal(means.shape))
+
+
 def eligible(found: Set, limit: float, steps: int, rng: np.random.Generator) -> FloatArray | None:
     """Draws (M, f), uniform over profiles whose largest implausibility is at most ``limit``.
 
