@@ -57,6 +57,7 @@ def _sensitivity(args: argparse.Namespace) -> int:
     from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
     from rllib_calsheq.certificates.jobs.store import default_folder, result_name
     from rllib_calsheq.certificates.sensitivity.measurement import measure_sensitivity
+    from rllib_calsheq.certificates.sensitivity.picture import draw_sensitivity
     from rllib_calsheq.core.files import write_json
     from rllib_calsheq.results.checkpoints import find_checkpoint
 
@@ -75,10 +76,11 @@ def _sensitivity(args: argparse.Namespace) -> int:
         "sensitivity", {**marks, **config.unusual_numbers()}, {**game.identity(), **asked}
     )
     write_json(folder / name, found)
+    picture = draw_sensitivity(found, (folder / name).with_suffix(".png"))
     if args.json:
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join([*_lines(found), f"wrote {folder / name}"]))
+        print("\n".join([*_lines(found), f"wrote {folder / name}", f"drew {picture}"]))
     return 0
 
 
