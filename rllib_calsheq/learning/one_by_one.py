@@ -60,12 +60,12 @@ class OneByOne:
 
     def reset(self, profiles: npt.ArrayLike, seeds: Sequence[int]) -> npt.NDArray:
         """Starts E episodes from profiles (E, d) and seeds (E,); returns (E, n, obs...)."""
-        profiles = self.supertype_space.validate(np.atleast_2d(np.asarray(profiles, dtype=float)))
+        chosen = self.supertype_space.validate(np.atleast_2d(np.asarray(profiles, dtype=float)))
         while len(self._envs) < len(seeds):
             self._envs.append(self._make())
         self._count, self._t = len(seeds), 0
         rows = []
-        for env, profile, seed in zip(self._envs, profiles, seeds, strict=False):
+        for env, profile, seed in zip(self._envs, chosen, seeds, strict=False):
             env.set_supertypes(profile)
             observations, _ = env.reset(seed=int(seed))
             rows.append(self._row(observations, "reset()"))

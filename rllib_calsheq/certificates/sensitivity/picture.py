@@ -83,5 +83,6 @@ def _legend(found: dict[str, Any]) -> str:
     return (
         f"{held} of {len(found['parameters'])} directions\nare pinned down.\n"
         "Dashed: what noise alone,\nor less than one scale, gives.\n"
-        f"Numbers: effects of more\nthan {SEEN:g} standard errors."
+        f"Numbers: effects of more\nthan {SEEN:g} standard errors.\n"
+        "Bars: blue pinned down,\norange with others, grey open."
     )
