@@ -99,7 +99,15 @@ class Laboratory:
             return self._relearn(profiles[job.index], job.index)
         part = profiles[job.index * PART : (job.index + 1) * PART]
         seed = stream_seed(Stream.INFERENCE_EPISODES, self.config.seed, job.number, job.index)
-        return {"outcomes": self.run.sample_each(part, seed)}
+        return {"outcomes": self.play(part, seed)}
+
+    def play(self, profiles: FloatArray, seed: int) -> FloatArray:
+        """Outcome vectors (E, N + G) of one episode at each profile (E, d) in natural units."""
+        return self.run.sample_each(profiles, seed)
+
+    def elsewhere(self) -> Callable[[], Callable[[Job], Arrays]]:
+        """What computes jobs in another process."""
+        return partial(load_computer, self.run.path, self.config, self.folder)
 
     def _relearn(self, profile: FloatArray, index: int) -> Arrays:
         """Outcomes (E, N + G) at a profile before and after the policy was trained on there."""
@@ -172,8 +180,12 @@ class Bench:
 
     def _run(self, jobs: Sequence[Job]) -> list[Arrays]:
         laboratory = self._laboratory
-        there = partial(load_computer, laboratory.run.path, laboratory.config, laboratory.folder)
         done = run_jobs(
-            jobs, laboratory.store, laboratory.compute, there, self._workers, self._report
+            jobs,
+            laboratory.store,
+            laboratory.compute,
+            laboratory.elsewhere(),
+            self._workers,
+            self._report,
         )
         return [done[job] for job in jobs]
