@@ -62,7 +62,7 @@ def seen():
 class TestScores:
     @pytest.mark.parametrize("off", [-2.0, 0.0, 0.7])
     def test_crps_of_a_gaussian_is_its_closed_form(self, off):
-        # Gneiting and Raftery (2007), section 4.2: sigma [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)].
+        # Gneiting and Raftery (2007), 4.2: sigma [z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)].
         sigma = 3.0
         draws = 5.0 + sigma * even_noise((20_000, 1), np.inf, np.random.default_rng(0))
         found = crps(draws, np.array([5.0 + sigma * off]))
