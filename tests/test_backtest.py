@@ -1,7 +1,7 @@
 """Backtests: splits, rivals and scores on what is known, no leak, errors, and one run."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from rllib_calsheq.algorithm import CALSHEQConfig
-from rllib_calsheq.backtest import markets
+from rllib_calsheq.backtest import fixed_quotes, markets
 from rllib_calsheq.backtest.backtest import backtest
 from rllib_calsheq.backtest.config import BacktestConfig, Reading
 from rllib_calsheq.backtest.folds import LEAST_ROWS, group_folds, label_rows, time_folds
@@ -21,7 +21,13 @@ from rllib_calsheq.backtest.observations import (
     split_rows,
 )
 from rllib_calsheq.backtest.pictures import draw_backtest
-from rllib_calsheq.backtest.predictions import Predictor, predictions, rows_of, score
+from rllib_calsheq.backtest.predictions import (
+    Predictor,
+    in_words,
+    predictions,
+    rows_of,
+    score,
+)
 from rllib_calsheq.backtest.rivals import Scatter, even_noise, last_period, pooled_mean, told
 from rllib_calsheq.backtest.scores import compare, crps, rmse
 from rllib_calsheq.cli import calsheq
@@ -245,55 +251,69 @@ class TestLesson:
 # --- predictions ----------------------------------------------------------------------
 
 
+@dataclass
+class Says:
+    """A market that is sure of some means."""
+
+    calibrated: np.ndarray
+
+    @property
+    def inferred(self):
+        return np.tile(self.calibrated, (400, 1))
+
+
+def predicted(lesson, ahead=1):
+    """By markets that say what the training rows are."""
+    market = Says(lesson.pooled)
+    return predictions(market, market, lesson, 0, ahead, 0, 1)
+
+
 def made_up(seen, config=BY_WEEK):
-    """The first fold's rows by markets that say what the training rows are."""
-    fold = split_rows(seen, config)[0]
-    lesson = learn(seen, fold, config)
-    means = lesson.pooled + 0.0 * even_noise((400, len(PREDICTED)), 3.0, np.random.default_rng(0))
-    found = predictions(means, means, lesson.pooled, lesson, 0, 1, 0, fold.number)
-    return fold, lesson, found
+    """What the first fold learns, and what is predicted by it."""
+    lesson = learn(seen, split_rows(seen, config)[0], config)
+    return lesson, predicted(lesson)
 
 
 class TestPredictions:
     def test_markets_do_not_know_how_withheld_outcomes_scatter(self, seen):
-        _, lesson, before = made_up(seen)
-        hidden = ~lesson.is_target
-        scatter = replace(
-            lesson.scatter[0], deviation=np.where(hidden, 1e6, lesson.scatter[0].deviation)
-        )
-        means = np.tile(lesson.pooled, (400, 1))
-        after = predictions(
-            means, means, lesson.pooled, replace(lesson, scatter=(scatter,)), 0, 1, 0, 1
-        )
-        assert after[Predictor.LEARNING] == pytest.approx(before[Predictor.LEARNING])
+        lesson, before = made_up(seen)
+        known = lesson.scatter[0]
+        deviation = np.where(lesson.is_target, known.deviation, 1e6)
+        error = np.where(lesson.is_target, known.mean_error, 1e6)
+        scatter = replace(known, deviation=deviation, mean_error=error)
+        after = predicted(replace(lesson, scatter=(scatter,)))
+        for predictor in list(Predictor)[:4]:
+            assert (after[predictor] == before[predictor]).all()
         assert (after[Predictor.POOLED] != before[Predictor.POOLED]).any()
 
     def test_without_order_there_is_no_last_period(self, seen):
-        config = replace(BY_WEEK, split="random", group="week")
-        fold = split_rows(seen, config)[0]
-        lesson = learn(seen, fold, config)
-        means = np.tile(lesson.pooled, (400, 1))
-        found = predictions(means, means, lesson.pooled, lesson, 0, None, 0, 1)
-        assert Predictor.LAST not in found
+        lesson, _ = made_up(seen, replace(BY_WEEK, split="random", group="week"))
+        assert set(predicted(lesson, None)) == set(Predictor) - {Predictor.LAST}
 
     def test_rows_and_scores(self, seen):
-        _, lesson, found = made_up(seen)
+        lesson, found = made_up(seen)
         observed = lesson.pooled + 2.0 * lesson.scales
         rows = pd.concat(
             [rows_of(found, observed, lesson, 1, name) for name in ("5", "6")], ignore_index=True
         )
-        learning = rows[rows["predictor"] == "learning market"]
+        learning = rows[rows["predictor"] == "learning, inferred"]
         assert learning["error"].to_numpy() == pytest.approx(-2.0, abs=0.05)
         assert (rows["low_90"] <= rows["low_50"]).all()
         scored = score(rows)
-        own = next(r for r in scored["scores"] if r["predictor"] == "learning market")
+        own = next(r for r in scored["scores"] if r["predictor"] == "learning, inferred")
         assert own["role"] == "target"
         assert own["predictions"] == 20
         assert own["rmse"] == pytest.approx(2.0, abs=0.05)
         kept = learning[learning["role"] == "target"]
         inside = kept["low_90"].le(kept["observed"]) & kept["high_90"].ge(kept["observed"])
         assert own["coverage_90"] == pytest.approx(inside.mean())
-        assert {row["rival"] for row in scored["versus"]} == set(Predictor) - {Predictor.LEARNING}
+        assert len(scored["versus"]) == 2 * 2 * 3
+        others = {row["rival"]: row for row in scored["versus"] if row["role"] == "target"}
+        assert others["last period"]["parts"] == 2
+        words = in_words(scored)
+        assert words[0].startswith("On outcomes that were targets of new rows, learning, inferred")
+        for row in scored["versus"]:
+            assert any(f"{row['rival']} ({row['difference']:+.2g})" in line for line in words)
 
 
 # --- errors ---------------------------------------------------------------------------
@@ -345,13 +365,20 @@ class TestErrors:
     def test_an_experiment_must_not_say_what_training_rows_are_to_say(self):
         base = {"env_config": {"cluster_quantities": [[[1, 1]]] * 10}}
         with pytest.raises(ValueError, match=r"cluster_quantities.*leave these out"):
-            markets.configure(base, {"targets": {}}, 0)
+            markets.configure(base, {"targets": {}}, BY_WEEK)
 
     def test_only_the_market_can_be_calibrated_to_transactions(self):
         base = {"env": "rllib_calsheq.envs.SubwayEnv"}
         targets = {"targets": {"suburbs.subway_rate": 0.3}}
-        with pytest.raises(ValueError, match="transactions are a market"):
-            markets.configure(base, targets, 0)
+        with pytest.raises(ValueError, match="since transactions are read as a market"):
+            markets.configure(base, targets, BY_WEEK)
+
+    def test_a_quote_that_is_none_is_refused_before_anything_starts(self, seen):
+        content = learn(seen, split_rows(seen, BY_WEEK)[0], BY_WEEK).content
+        with pytest.raises(
+            ValueError, match=r"--half-spread is 1\.0; .* below max_half_spread = 1"
+        ):
+            markets.configure(SMALL, content, replace(BY_WEEK, half_spread=1.0))
 
     def test_the_command_prints_one_paragraph_before_anything_starts(self, tmp_path, capsys):
         file = tmp_path / "sales.csv"
@@ -399,6 +426,19 @@ class TestRun:
         assert np.isfinite(rows["crps"]).all()
         assert draw_backtest(found, rows, folder).stat().st_size > 10_000
 
+    def test_in_the_rival_market_everyone_quotes_the_same(self, done, tmp_path):
+        folder, found = done
+        (checkpoint,) = (folder / found["folds"][0]["folder"] / "calibration").iterdir()
+        rival = fixed_quotes.FixedQuotes(checkpoint, QUICK, tmp_path, 0.4)
+        run = rival.run.calibration
+        played = rival.play(np.tile(run.space.start, (3, 1)), 0)
+        names = list(run.columns.names)
+        for supertype in ("supertype_1", "supertype_2"):
+            assert played[:, names.index(f"{supertype}.half_spread")] == pytest.approx(0.4)
+        means, verdict = rival.calibrate(3, 8, lambda line: None)
+        assert (means == rival.calibrate(3, 8, lambda line: None)[0]).all()
+        assert len(verdict.targets) == 10
+
     def test_again_it_repeats_nothing_and_says_the_same(self, done, monkeypatch):
         folder, found = done
 
@@ -407,7 +447,7 @@ class TestRun:
 
         monkeypatch.setattr(CALSHEQConfig, "build_algo", refuse)
         monkeypatch.setattr(FrozenRun, "sample_each", refuse)
-        monkeypatch.setattr(markets.FixedQuotes, "play", refuse)
+        monkeypatch.setattr(fixed_quotes.FixedQuotes, "play", refuse)
         lines = []
         again = backtest(
             make_table(), READING, RUN, QUICK, SMALL, folder, progress=lines.append, command="asked"
@@ -415,7 +455,10 @@ class TestRun:
         assert again | {"seconds": 0} == found | {"seconds": 0}
         assert lines == [
             "fold 1/1: the calibration was stored (2 stages)",
-            "fold 1/1: its markets were asked before",
+            "fold 1/1: learning-calibrated was stored",
+            "fold 1/1: learning-inferred was stored",
+            "fold 1/1: fixed-calibrated was stored",
+            "fold 1/1: fixed-inferred was stored",
         ]
 
     def test_a_calibration_that_was_killed_goes_on_and_ends_the_same(
@@ -430,7 +473,7 @@ class TestRun:
                 raise KeyboardInterrupt
 
         def calibrated(place, progress):
-            config = markets.configure(SMALL, content, 0)
+            config = markets.configure(SMALL, content, RUN)
             path = markets.calibrate(config, place, 3, progress)
             return FrozenRun(path).calibration.calibrated_profile()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -16,7 +14,7 @@ import pandas as pd
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.backtest.config import BacktestConfig, Reading
 from rllib_calsheq.backtest.folds import Fold
-from rllib_calsheq.backtest.markets import Said, ask_markets, calibrate, configure
+from rllib_calsheq.backtest.markets import Markets, Said, calibrate, configure
 from rllib_calsheq.backtest.observations import (
     PREDICTED,
     Lesson,
@@ -26,15 +24,14 @@ from rllib_calsheq.backtest.observations import (
 )
 from rllib_calsheq.backtest.predictions import (
     MEANINGS,
+    Predictor,
     in_words,
     predictions,
     rows_of,
     score,
 )
-from rllib_calsheq.certificates.jobs.store import JobStore
 from rllib_calsheq.core.comparing import plain
 from rllib_calsheq.core.files import fingerprint, replacing, write_json
-from rllib_calsheq.core.manifest import MANIFEST_FILE
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.inference.config import InferenceConfig
@@ -86,7 +83,7 @@ def backtest(
     seen = Observations.of(table, reading, config)
     folds = split_rows(seen, config)
     lessons = [learn(seen, fold, config) for fold in folds]
-    configs = [configure(base, lesson.content, config.seed) for lesson in lessons]
+    configs = [configure(base, lesson.content, config) for lesson in lessons]
     inference = replace(inference, seed=config.seed, draws=config.draws)
     tables, done = [], []
     for fold, lesson, own in zip(folds, lessons, configs, strict=True):
@@ -129,8 +126,8 @@ def _ask(
     place: Path,
     workers: int,
     progress: Progress,
-) -> tuple[Said, Path]:
-    """What a fold's markets say, and the folder in which it is kept."""
+) -> tuple[tuple[Said, Said], Path]:
+    """What a fold's markets say, with learning and with fixed quotes, and the fold's folder."""
     made_by = {
         "version": __version__,
         "targets": lesson.content,
@@ -140,66 +137,47 @@ def _ask(
     home = place / f"fold-{fold.number}-{fingerprint(made_by)}"
     checkpoint = calibrate(own, home / "calibration", config.stages, progress)
     TargetFile.load(lesson.content).save(home / "targets.yaml")
-    asked = {
-        "calibration": hashlib.sha256((checkpoint / MANIFEST_FILE).read_bytes()).hexdigest(),
-        "inference": asdict(inference),
-        "half_spread": config.half_spread,
-        "episodes": config.episodes,
-    }
-    store = JobStore(home, asked)
-    stored = store.load("markets")
-    if stored is not None:
-        progress("its markets were asked before")
-    else:
-        said = ask_markets(
-            checkpoint, PREDICTED, inference, config.half_spread, config.episodes, home, workers,
-            progress,
-        )  # fmt: skip
-        stored = {
-            "learning": said.learning,
-            "fixed": said.fixed,
-            "calibrated": said.calibrated,
-            "verdict": np.array(json.dumps(said.verdict)),
-        }
-        store.save("markets", stored)
-    verdict = json.loads(str(stored["verdict"]))
-    return Said(stored["learning"], stored["fixed"], stored["calibrated"], verdict), home
+    markets = Markets(checkpoint, PREDICTED, config, inference, home, workers, progress)
+    return (markets.learning(), markets.fixed()), home
 
 
 def _predict(
-    seen: Observations, fold: Fold, lesson: Lesson, said: Said, config: BacktestConfig
+    seen: Observations, fold: Fold, lesson: Lesson, said: tuple[Said, Said], config: BacktestConfig
 ) -> pd.DataFrame:
     """Every prediction of a fold; see `rows_of`."""
     tables = []
     for k, part in enumerate(fold.test):
         found = predictions(
-            said.learning, said.fixed, said.calibrated, lesson, k,
+            *said, lesson, k,
             None if fold.ahead is None else fold.ahead[k], config.seed, fold.number,
         )  # fmt: skip
         tables.append(rows_of(found, seen.outcomes(part.rows), lesson, fold.number, part.name))
     return pd.concat(tables, ignore_index=True)
 
 
-def _summary(fold: Fold, lesson: Lesson, said: Said) -> dict[str, Any]:
+def _summary(fold: Fold, lesson: Lesson, said: tuple[Said, Said]) -> dict[str, Any]:
     """A fold, and how well its markets fit the rows that they learned from."""
+    learning, fixed = said
     fits = (
-        ("learning market", np.median(said.learning, axis=0)),
-        ("calibrated profile", said.calibrated),
-        ("fixed quotes", np.median(said.fixed, axis=0)),
+        (Predictor.LEARNING, np.median(learning.inferred, axis=0)),
+        (Predictor.LEARNING_POINT, learning.calibrated),
+        (Predictor.FIXED, np.median(fixed.inferred, axis=0)),
+        (Predictor.FIXED_POINT, fixed.calibrated),
     )
     return {
         "fold": fold.number,
         "train": [part.name for part in fold.train],
         "train_rows": len(fold.train_rows),
         "test": [part.name for part in fold.test],
-        "calibration": said.verdict,
+        "calibration": learning.verdict,
+        "fixed_quotes": fixed.verdict,
         "training": [
             {
                 "outcome": name,
                 "target": bool(lesson.is_target[i]),
                 "observed": float(lesson.pooled[i]),
                 "scale": float(lesson.scales[i]),
-                **{who: float(values[i]) for who, values in fits},
+                **{str(who): float(values[i]) for who, values in fits},
             }
             for i, name in enumerate(PREDICTED)
         ],

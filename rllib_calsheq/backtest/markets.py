@@ -6,33 +6,39 @@ one in which nobody learns, says of mean outcomes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
-from rllib_calsheq.certificates.jobs.store import Arrays
-from rllib_calsheq.certificates.lag import sample_outcomes
-from rllib_calsheq.certificates.search.deviations import ConstantPolicy
-from rllib_calsheq.certificates.search.values import Episodes
+from rllib_calsheq.algorithm.problem import resolve_env
+from rllib_calsheq.backtest.config import BacktestConfig
+from rllib_calsheq.backtest.fixed_quotes import FixedQuotes, quote
+from rllib_calsheq.certificates.jobs.store import Arrays, JobStore
 from rllib_calsheq.core.configuration import require
-from rllib_calsheq.core.streams import Stream, fresh_seeds, stream_rng
+from rllib_calsheq.core.files import json_text
+from rllib_calsheq.core.manifest import MANIFEST_FILE
+from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.verdict import judge
+from rllib_calsheq.core.version import __version__
 from rllib_calsheq.envs import MarketEnv
 from rllib_calsheq.inference.asking import question_of
 from rllib_calsheq.inference.config import InferenceConfig
 from rllib_calsheq.inference.infer import find_set
-from rllib_calsheq.inference.jobs import Bench, Job, Laboratory
+from rllib_calsheq.inference.jobs import Bench, Laboratory
 from rllib_calsheq.inference.waves import predict
 from rllib_calsheq.results.checkpoints import finished_stages, is_whole
 
 Progress = Callable[[str], None]
+#: Who was asked, outcomes (..., N + G), and which targets they meet.
+Answer = tuple[Laboratory, FloatArray, dict[str, Any]]
 #: Stages between two checkpoints of a calibration, and two lines of progress.
 SAVE_EVERY, PROGRESS_EVERY = 20, 10
 #: Fields of the market that a fold's training rows say.
@@ -42,13 +48,15 @@ FROM_DATA = (
 )  # fmt: skip
 
 
-def configure(base: Mapping[str, Any], targets: Mapping[str, Any], seed: int) -> CALSHEQConfig:
+def configure(
+    base: Mapping[str, Any], targets: Mapping[str, Any], config: BacktestConfig
+) -> CALSHEQConfig:
     """The configuration of a fold's calibration, checked.
 
     Args:
         base: That of an experiment; its targets are left out.
         targets: Content of the fold's target file.
-        seed: Of the calibration.
+        config: What the backtest is asked for.
 
     Raises:
         ValueError: If it is none of the market, says what the rows are to say, or is not allowed.
@@ -61,13 +69,15 @@ def configure(base: Mapping[str, Any], targets: Mapping[str, Any], seed: int) ->
         taken,
         "fields that do not come from the rows that a fold learns from, so leave these out",
     )
-    variant = {"env": MarketEnv, **base, "targets": dict(targets), "seed": seed}
-    config = CALSHEQConfig().update_from_dict(variant)
-    config.validate()
-    config.check_kept(variant)
-    is_market = isinstance(config.env, type) and issubclass(config.env, MarketEnv)
-    require(is_market, "env", config.env, "rllib_calsheq.envs.MarketEnv: transactions are a market")
-    return config
+    variant = {"env": MarketEnv, **base, "targets": dict(targets), "seed": config.seed}
+    found = CALSHEQConfig().update_from_dict(variant)
+    env = resolve_env(variant["env"])
+    allowed = "rllib_calsheq.envs.MarketEnv, since transactions are read as a market"
+    require(issubclass(env, MarketEnv), "env", env, allowed)
+    found.validate()
+    found.check_kept(variant)
+    quote(env.array_form(found.env_config), config.half_spread)
+    return found
 
 
 def calibrate(config: CALSHEQConfig, folder: Path, stages: int, progress: Progress) -> Path:
@@ -117,108 +127,127 @@ def _checkpoint(folder: Path, stage: int) -> Path:
     return folder.absolute() / f"checkpoint_{stage:06d}"
 
 
-class FixedQuotes(Laboratory):
-    """The market of a checkpoint's run, in which everyone always quotes the same.
-
-    Args:
-        checkpoint: Folder of the checkpoint.
-        config: What is asked for.
-        folder: Where results are kept.
-        half_spread: What everyone quotes, in ticks.
-    """
-
-    def __init__(
-        self, checkpoint: Path, config: InferenceConfig, folder: Path, half_spread: float
-    ) -> None:
-        self.half_spread = half_spread
-        super().__init__(checkpoint, config, folder)
-        env_config = self.run.config.env_config
-        self._env = self.run.config.env.array_form(env_config)
-        widest = float(self._env.config.max_half_spread)
-        require(half_spread < widest, "--half-spread", half_spread, f"below {widest:g}, no quote")
-        action = np.full(2, 2.0 * half_spread / widest - 1.0, dtype=np.float32)
-        self._policy = ConstantPolicy(action)
-
-    def identity(self) -> dict[str, Any]:
-        """Everything that the jobs depend on."""
-        return super().identity() | {"half_spread": self.half_spread}
-
-    def play(self, profiles: FloatArray, seed: int) -> FloatArray:
-        """Outcome vectors (E, N + G) of one episode at each profile (E, d) in natural units."""
-        seeds = fresh_seeds(stream_rng(Stream.INFERENCE_EPISODES, seed), len(profiles))
-        nobody = np.zeros((0, len(profiles)), dtype=np.intp)
-        return sample_outcomes(self._env, self._policy, Episodes(profiles, seeds, nobody))
-
-    def elsewhere(self) -> Callable[[], Callable[[Job], Arrays]]:
-        """What computes jobs in another process."""
-        return partial(_load_fixed, self.run.path, self.config, self.folder, self.half_spread)
-
-
-def _load_fixed(
-    checkpoint: Path, config: InferenceConfig, folder: Path, half_spread: float
-) -> Callable[[Job], Arrays]:
-    return FixedQuotes(checkpoint, config, folder, half_spread).compute
-
-
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What a fold's markets say of mean outcomes, in the order that was asked for, own units.
+    """What a market says of mean outcomes, in the order that was asked for, own units.
 
     Attributes:
-        learning: Draws (D, N) of the posterior predictive of the market whose agents learn.
-        fixed: The same of the market with fixed quotes.
+        inferred: Draws (D, N) over all profiles that explain the targets.
         calibrated: Means (N,) of fresh episodes at the calibrated profile.
         verdict: Which targets these meet, as `Verdict.to_mapping` has it.
     """
 
-    learning: FloatArray
-    fixed: FloatArray
+    inferred: FloatArray
     calibrated: FloatArray
     verdict: dict[str, Any]
 
 
-def ask_markets(
-    checkpoint: Path,
-    names: tuple[str, ...],
-    inference: InferenceConfig,
-    half_spread: float,
-    episodes: int,
-    folder: Path,
-    workers: int,
-    progress: Progress,
-) -> Said:
-    """Infers the profiles of both markets from the targets, and what they predict.
+class Markets:
+    """Asks the market of a calibration, and the same with fixed quotes; each answer is kept.
 
     Args:
         checkpoint: The calibration's.
-        names: Which outcomes.
+        names: Which outcomes are asked for.
+        config: What is asked for.
         inference: What is asked of each inference; its draws are kept.
-        half_spread: What everyone quotes in the market without learning.
-        episodes: Fresh episodes at the calibrated profile.
-        folder: Where simulations are kept.
-        workers: Processes that share them.
+        folder: Where answers and simulations are kept.
+        workers: Processes that share the simulations.
         progress: Called with a line now and then.
     """
-    laboratory = Laboratory(checkpoint, inference, folder)
-    run = laboratory.run
-    index = [run.calibration.columns.names.index(name) for name in names]
-    fresh = run.measure(run.calibration.calibrated_profile(), episodes, inference.seed)
-    verdict = judge(run.targets, fresh.outcomes, fresh.stderr).to_mapping()
-    progress(f"the calibrated profile, on {episodes} fresh episodes: {verdict['summary']}")
-    learning = _predictive(laboratory, workers, lambda line: progress(f"inference, {line}"))
-    # Nobody learns there, so that there is no lag to correct for.
-    still = replace(inference, relearned=0)
-    fixed = FixedQuotes(checkpoint, still, folder, half_spread)
-    said = _predictive(fixed, workers, lambda line: progress(f"fixed quotes, {line}"))
-    return Said(learning[:, index], said[:, index], fresh.outcomes[index], verdict)
 
+    def __init__(
+        self,
+        checkpoint: Path,
+        names: tuple[str, ...],
+        config: BacktestConfig,
+        inference: InferenceConfig,
+        folder: Path,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self.checkpoint, self.names, self.config, self.inference = (
+            checkpoint, names, config, inference,
+        )  # fmt: skip
+        self.folder, self.workers, self.progress = folder, workers, progress
+        calibration = hashlib.sha256((checkpoint / MANIFEST_FILE).read_bytes()).hexdigest()
+        self._store = JobStore(
+            folder,
+            {
+                "version": __version__,
+                "calibration": calibration,
+                "names": list(names),
+                "inference": asdict(inference),
+                "stages": config.stages,
+                "half_spread": config.half_spread,
+                "episodes": config.episodes,
+            },
+        )
 
-def _predictive(laboratory: Laboratory, workers: int, progress: Progress) -> FloatArray:
-    """Draws (D, N + G) of the mean outcomes that the targets leave, own units."""
-    config = laboratory.config
-    question = question_of(laboratory.run)
-    bench = Bench(laboratory, workers, lambda job, seconds: None)
-    rng = stream_rng(Stream.KEPT_DRAWS, config.seed)
-    found, _, lag = find_set(laboratory, bench, question, config, rng, progress)
-    kept = found.draws.thinned(config.draws, rng)
-    return np.asarray(predict(found, lag, kept, rng) * question.scales)
+    def learning(self) -> Said:
+        """The market whose agents learn."""
+
+        def calibrated() -> Answer:
+            laboratory = Laboratory(self.checkpoint, self.inference, self.folder)
+            run, count = laboratory.run, self.config.episodes
+            profile = run.calibration.calibrated_profile()
+            fresh = run.measure(profile, count, self.inference.seed)
+            verdict = judge(run.targets, fresh.outcomes, fresh.stderr)
+            self.progress(f"the calibrated profile, on {count} fresh episodes: {verdict}")
+            return laboratory, fresh.outcomes, verdict.to_mapping()
+
+        def inferred() -> Answer:
+            laboratory = Laboratory(self.checkpoint, self.inference, self.folder)
+            return laboratory, self._predictive(laboratory, "inference"), {}
+
+        return self._said("learning", inferred, calibrated)
+
+    def fixed(self) -> Said:
+        """The market in which nobody learns; there is no lag to correct for."""
+
+        def laboratory() -> FixedQuotes:
+            still = replace(self.inference, relearned=0)
+            return FixedQuotes(self.checkpoint, still, self.folder, self.config.half_spread)
+
+        def calibrated() -> Answer:
+            lab, config = laboratory(), self.config
+            means, verdict = lab.calibrate(config.stages, config.episodes, self.progress)
+            return lab, means, verdict.to_mapping()
+
+        def inferred() -> Answer:
+            lab = laboratory()
+            return lab, self._predictive(lab, "fixed quotes"), {}
+
+        return self._said("fixed", inferred, calibrated)
+
+    def _said(
+        self, name: str, inferred: Callable[[], Answer], calibrated: Callable[[], Answer]
+    ) -> Said:
+        profile = self._kept(f"{name}-calibrated", calibrated)
+        draws = self._kept(f"{name}-inferred", inferred)
+        verdict = json.loads(str(profile["verdict"]))
+        return Said(draws["outcomes"], profile["outcomes"], verdict)
+
+    def _kept(self, name: str, answer: Callable[[], Answer]) -> Arrays:
+        """An answer, which is stored."""
+        stored = self._store.load(name)
+        if stored is None:
+            laboratory, outcomes, verdict = answer()
+            columns = laboratory.run.calibration.columns.names
+            chosen = outcomes[..., [columns.index(n) for n in self.names]]
+            stored = {"outcomes": chosen, "verdict": np.array(json_text(verdict))}
+            self._store.save(name, stored)
+        else:
+            self.progress(f"{name} was stored")
+        return stored
+
+    def _predictive(self, laboratory: Laboratory, what: str) -> FloatArray:
+        """Draws (D, N + G) of the mean outcomes that the targets leave, own units."""
+        config = laboratory.config
+        question = question_of(laboratory.run)
+        bench = Bench(laboratory, self.workers, lambda job, seconds: None)
+        rng = stream_rng(Stream.KEPT_DRAWS, config.seed)
+        found, _, lag = find_set(
+            laboratory, bench, question, config, rng, lambda line: self.progress(f"{what}, {line}")
+        )
+        kept = found.draws.thinned(config.draws, rng)
+        return np.asarray(predict(found, lag, kept, rng) * question.scales)

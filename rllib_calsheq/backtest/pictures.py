@@ -18,8 +18,9 @@ from rllib_calsheq.results.palette import FURTHER, GUIDE, MAIN, OTHER, SECOND, W
 PICTURE_FILE = "backtest.png"
 COLOURS = {
     Predictor.LEARNING: MAIN,
-    Predictor.CALIBRATED: FURTHER[3],
+    Predictor.LEARNING_POINT: FURTHER[3],
     Predictor.FIXED: SECOND,
+    Predictor.FIXED_POINT: FURTHER[2],
     Predictor.LAST: FURTHER[1],
     Predictor.POOLED: OTHER,
 }
@@ -78,9 +79,9 @@ def _scores(
             )
             at = g + (k - (len(present) - 1) / 2) * width
             axes.bar(at, value, 0.9 * width, color=COLOURS[predictor])
-            axes.annotate(f"{value:.2f}", (at, value), (0, 2), textcoords="offset points",
+            axes.annotate(f"{value:.2f}", (at, value), (0, 4), textcoords="offset points",
                           ha="center", fontsize=7,
-                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3})  # fmt: skip
     if key == "coverage_90":
         axes.axhline(0.9, color=WHOLE, linewidth=1, linestyle="--")
     axes.set_xticks(range(len(roles)), [f"{role} outcomes" for role in roles], fontsize=9)
@@ -101,7 +102,7 @@ def _outcome(axes: Axes, rows: pd.DataFrame, name: str, role: str) -> None:
     present = [p for p in Predictor if (rows["predictor"] == p).any()]
     for k, predictor in enumerate(present):
         own = rows[rows["predictor"] == predictor]
-        at = np.arange(len(own)) + 0.14 * (k - (len(present) - 1) / 2)
+        at = np.arange(len(own)) + 0.13 * (k - (len(present) - 1) / 2)
         axes.vlines(at, own["low_90"], own["high_90"], color=COLOURS[predictor], linewidth=1.2)
         axes.vlines(at, own["low_50"], own["high_50"], color=COLOURS[predictor], linewidth=3.5)
         axes.plot(at, own["median"], ".", color=COLOURS[predictor], markersize=5,

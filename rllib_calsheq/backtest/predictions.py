@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.inference.description import INTERVALS
 
 TARGET, WITHHELD = "target", "withheld"
-#: What is compared: the first one with all others.
+#: Columns of the table of all predictions.
 COLUMNS = (
     "fold", "part", "outcome", "role", "predictor", "observed", "scale", "median",
     "low_50", "high_50", "low_90", "high_90", "error", "crps", "covered_50", "covered_90",
@@ -30,27 +30,51 @@ COLUMNS = (
 class Predictor(enum.StrEnum):
     """Who predicts."""
 
-    LEARNING = "learning market"
-    CALIBRATED = "calibrated profile"
-    FIXED = "fixed quotes"
+    LEARNING = "learning, inferred"
+    LEARNING_POINT = "learning, calibrated"
+    FIXED = "fixed quotes, inferred"
+    FIXED_POINT = "fixed quotes, calibrated"
     LAST = "last period"
     POOLED = "pooled mean"
 
 
 MEANINGS = {
     Predictor.LEARNING: "the market whose agents learn, over all profiles that explain the targets",
-    Predictor.CALIBRATED: "the same market at the calibrated profile alone, on fresh episodes",
-    Predictor.FIXED: "the same market, in which everyone quotes the same half-spread and nobody "
-    "learns, over all profiles that explain the targets",
+    Predictor.LEARNING_POINT: "the same at the calibrated profile alone, on fresh episodes",
+    Predictor.FIXED: "the market in which everyone quotes the same and nobody learns, over all "
+    "profiles that explain the targets",
+    Predictor.FIXED_POINT: "the same at the profile that it was calibrated to, on fresh episodes",
     Predictor.LAST: "what the last training period was",
     Predictor.POOLED: "what all training rows together were",
 }
+#: What is said of each verdict of `compare`.
+VERDICTS = {
+    "better": "beats",
+    "worse": "does NOT beat, and is clearly worse than,",
+    "no clear difference": "does NOT clearly beat",
+}
+#: Which rivals each form of the learning market has.
+RIVALS = {
+    Predictor.LEARNING: (Predictor.FIXED, Predictor.LAST, Predictor.POOLED),
+    Predictor.LEARNING_POINT: (Predictor.FIXED_POINT, Predictor.LAST, Predictor.POOLED),
+}
+
+
+class MarketSays(Protocol):
+    """What a market says of mean outcomes: draws (D, N), and means (N,) at one profile."""
+
+    @property
+    def inferred(self) -> FloatArray:
+        """Draws (D, N) over all profiles that explain the targets."""
+
+    @property
+    def calibrated(self) -> FloatArray:
+        """Means (N,) at the calibrated profile."""
 
 
 def predictions(
-    learning: FloatArray,
-    fixed: FloatArray,
-    calibrated: FloatArray,
+    learning: MarketSays,
+    fixed: MarketSays,
     lesson: Lesson,
     part: int,
     ahead: int | None,
@@ -63,8 +87,7 @@ def predictions(
     and the pooled mean do know them, from the training rows.
 
     Args:
-        learning, fixed: Draws (D, N) of mean outcomes.
-        calibrated: Mean outcomes (N,) at the calibrated profile.
+        learning, fixed: What the markets say.
         lesson: What the training rows say.
         part: Which of the test parts.
         ahead: How many parts after the last training one it is; None without order.
@@ -73,21 +96,21 @@ def predictions(
     """
     scatter = lesson.scatter[part]
     known = told(scatter.deviation, lesson.scales, lesson.is_target)
-    D = len(learning)
+    # The draws of an inference hold the error of the targets; a single profile does not.
+    unsure = np.hypot(known, told(scatter.mean_error, lesson.scales, lesson.is_target))
+    D = len(learning.inferred)
 
     def rng(predictor: Predictor) -> np.random.Generator:
         return stream_rng(Stream.BACKTEST_DRAWS, seed, fold, part, list(Predictor).index(predictor))
 
-    def market(who: Predictor, means: FloatArray, deviation: FloatArray) -> FloatArray:
-        return new_part(means, deviation, scatter.freedom, rng(who))
-
-    # The draws of an inference hold the error of the targets; a single profile does not.
-    unsure = np.hypot(known, told(scatter.mean_error, lesson.scales, lesson.is_target))
-    found = {
-        Predictor.LEARNING: market(Predictor.LEARNING, learning, known),
-        Predictor.CALIBRATED: market(Predictor.CALIBRATED, np.tile(calibrated, (D, 1)), unsure),
-        Predictor.FIXED: market(Predictor.FIXED, fixed, known),
-    }
+    found = {}
+    for market, inferred, point in (
+        (learning, Predictor.LEARNING, Predictor.LEARNING_POINT),
+        (fixed, Predictor.FIXED, Predictor.FIXED_POINT),
+    ):
+        means = np.tile(market.calibrated, (D, 1))
+        found[inferred] = new_part(market.inferred, known, scatter.freedom, rng(inferred))
+        found[point] = new_part(means, unsure, scatter.freedom, rng(point))
     if ahead is not None:
         found[Predictor.LAST] = last_period(lesson.parts, ahead, D, rng(Predictor.LAST))
     found[Predictor.POOLED] = pooled_mean(lesson.pooled, scatter, D, rng(Predictor.POOLED))
@@ -133,8 +156,8 @@ def score(rows: pd.DataFrame) -> dict[str, Any]:
     Returns:
         ``scores``: for each role and predictor the number of ``predictions``, ``rmse`` of medians
         and mean ``crps``, both in scales, ``coverage_50``, ``coverage_90`` and the mean
-        ``width_90`` in scales. ``versus``: for each role and rival, the learning market's mean
-        CRPS less the rival's (see `compare`).
+        ``width_90`` in scales. ``versus``: for each role, form of the learning market
+        and rival, its mean CRPS less the rival's (see `compare`).
     """
     scores, versus = [], []
     for role in (TARGET, WITHHELD):
@@ -143,11 +166,14 @@ def score(rows: pd.DataFrame) -> dict[str, Any]:
             own = chosen[chosen["predictor"] == predictor]
             if len(own):
                 scores.append({"role": role, "predictor": str(predictor), **_score(own)})
-        for rival in list(Predictor)[1:]:
-            pair = [_by_part(chosen, who) for who in (Predictor.LEARNING, rival)]
-            if len(pair[1]):
-                found = compare(*(series.to_numpy() for series in pair))
-                versus.append({"role": role, "rival": str(rival), **asdict(found)})
+        for predictor, rivals in RIVALS.items():
+            own_scores = _by_part(chosen, predictor)
+            for rival in rivals:
+                others = _by_part(chosen, rival)
+                if len(others):
+                    found = asdict(compare(own_scores.to_numpy(), others.to_numpy()))
+                    who = {"predictor": str(predictor), "rival": str(rival)}
+                    versus.append({"role": role, **who, **found})
     return {"scores": scores, "versus": versus}
 
 
@@ -173,24 +199,29 @@ def in_words(found: dict[str, Any]) -> list[str]:
     """Whether the learning market beats its rivals, in plain sentences."""
     said = []
     for role, what in ((TARGET, "outcomes that were targets"), (WITHHELD, "withheld outcomes")):
-        rows = [row for row in found["versus"] if row["role"] == role]
-        for verdict, words in (
-            ("better", "beats"),
-            ("worse", "does NOT beat, and is clearly worse than,"),
-            ("no clear difference", "does NOT clearly beat"),
-        ):
-            rivals = [
-                f"{r['rival']} ({r['difference']:+.2g})" for r in rows if r["verdict"] == verdict
+        for predictor in RIVALS:
+            rows = [
+                row
+                for row in found["versus"]
+                if row["role"] == role and row["predictor"] == predictor
             ]
-            if rivals:
-                said.append(
-                    f"On new rows of {what} the learning market {words} {', '.join(rivals)}: "
-                    "difference of the mean CRPS in scales, smaller being better."
-                )
+            parts = [
+                f"{words} {', '.join(rivals)}"
+                for verdict, words in VERDICTS.items()
+                if (rivals := [_rival(row) for row in rows if row["verdict"] == verdict])
+            ]
+            if parts:
+                said.append(f"On {what} of new rows, {predictor!s} {'; '.join(parts)}.")
+    if said:
+        said.append("In brackets: the difference of mean CRPS, in scales; below 0 is better.")
     for row in found["scores"]:
-        if row["predictor"] == Predictor.LEARNING:
+        if row["predictor"] in RIVALS:
             said.append(
-                f"Its 90 % bands hold {row['coverage_90']:.0%} of {row['predictions']} observed "
-                f"values of {row['role']} outcomes."
+                f"90 % bands of {row['predictor']} hold {row['coverage_90']:.0%} of "
+                f"{row['predictions']} observed values of {row['role']} outcomes."
             )
     return said
+
+
+def _rival(row: dict[str, Any]) -> str:
+    return f"{row['rival']} ({row['difference']:+.2g})"
