@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from rllib_calsheq.backtest.predictions import TARGET, WITHHELD, Predictor
 from rllib_calsheq.core.files import replacing
@@ -53,8 +55,13 @@ def draw_backtest(result: dict[str, Any], rows: pd.DataFrame, folder: Path) -> P
             _outcome(axes, rows[rows["outcome"] == name], name, role)
         for axes in line[len(names) :]:
             axes.set_axis_off()
-    handles, labels = grid[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9)
+    handles: list[Any] = [
+        Patch(color=colour, label=str(predictor))
+        for predictor, colour in COLOURS.items()
+        if (rows["predictor"] == predictor).any()
+    ]
+    handles.append(Line2D([], [], color=WHOLE, label="observed"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9)
     figure.supxlabel(
         f"{result['command'] or 'backtest'}; seed {result['seed']}, version {result['version']}, "
         f"data {result['data_hash']}",
@@ -100,18 +107,24 @@ def _outcome(axes: Axes, rows: pd.DataFrame, name: str, role: str) -> None:
     """What came of one outcome in each part, and what was predicted: bands and medians."""
     parts = list(dict.fromkeys(zip(rows["fold"], rows["part"], strict=True)))
     present = [p for p in Predictor if (rows["predictor"] == p).any()]
+    # Lines of many parts must not hide one another.
+    thin = min(1.0, NAMED / len(parts))
     for k, predictor in enumerate(present):
         own = rows[rows["predictor"] == predictor]
         at = np.arange(len(own)) + 0.13 * (k - (len(present) - 1) / 2)
-        axes.vlines(at, own["low_90"], own["high_90"], color=COLOURS[predictor], linewidth=1.2)
-        axes.vlines(at, own["low_50"], own["high_50"], color=COLOURS[predictor], linewidth=3.5)
-        axes.plot(at, own["median"], ".", color=COLOURS[predictor], markersize=5,
-                  label=str(predictor))  # fmt: skip
+        axes.vlines(
+            at, own["low_90"], own["high_90"], color=COLOURS[predictor], linewidth=1.2 * thin
+        )
+        axes.vlines(
+            at, own["low_50"], own["high_50"], color=COLOURS[predictor], linewidth=3.5 * thin
+        )
+        axes.plot(at, own["median"], ".", color=COLOURS[predictor], markersize=5 * thin)
     seen = rows[rows["predictor"] == present[0]]["observed"].to_numpy()
     middles = np.arange(len(parts))
-    axes.hlines(seen, middles - 0.42, middles + 0.42, color=WHOLE, linewidth=1.4, label="observed")
+    axes.hlines(seen, middles - 0.42, middles + 0.42, color=WHOLE, linewidth=1.4)
     low, high = rows["low_90"].quantile(0.1), rows["high_90"].quantile(0.9)
-    reach = [min(seen.min(), low), max(seen.max(), high)]
+    medians = rows["median"]
+    reach = [min(seen.min(), medians.min(), low), max(seen.max(), medians.max(), high)]
     room = 0.08 * ((reach[1] - reach[0]) or 1.0)
     axes.set_ylim(reach[0] - room, reach[1] + room)
     for k in range(1, len(parts)):
