@@ -31,6 +31,7 @@ from rllib_calsheq.backtest.predictions import (
 from rllib_calsheq.backtest.rivals import Scatter, even_noise, last_period, pooled_mean, told
 from rllib_calsheq.backtest.scores import compare, crps, rmse
 from rllib_calsheq.cli import calsheq
+from rllib_calsheq.cli.backtest import show_backtest
 from rllib_calsheq.core.targets import DECILES
 from rllib_calsheq.envs.market.data import targets_from_transactions
 from rllib_calsheq.inference.config import InferenceConfig
@@ -425,6 +426,14 @@ class TestRun:
         assert set(rows["predictor"]) == set(Predictor)
         assert np.isfinite(rows["crps"]).all()
         assert draw_backtest(found, rows, folder).stat().st_size > 10_000
+
+    def test_what_it_shows_names_every_predictor_and_says_who_is_better(self, done, capsys):
+        _, found = done
+        show_backtest(found)
+        shown = " ".join(capsys.readouterr().out.split())
+        assert all(str(predictor) in shown for predictor in Predictor)
+        for line in found["in_words"]:
+            assert line in shown
 
     def test_in_the_rival_market_everyone_quotes_the_same(self, done, tmp_path):
         folder, found = done
