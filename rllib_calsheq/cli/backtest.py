@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS
-from rllib_calsheq.cli.certify import workers_of
+from rllib_calsheq.cli.jobs import add_numbers, add_workers, begin, numbers_of, workers_of
 from rllib_calsheq.cli.targets import add_table_arguments
 from rllib_calsheq.core.defaults import STORAGE
 
@@ -20,13 +18,22 @@ INTERRUPTED = 130
 #: as long as a third of its calibration.
 FOLDS, STAGES, HALF_SPREAD, SEED = 3, 100, 0.25, 0
 INFERENCE = {
-    "waves": (3, "rounds of simulation of each inference"),
-    "episodes": (1024, "episodes of a round, one at each of so many profiles"),
-    "held-out": (48, "profiles that an emulator is judged at"),
-    "steps": (600, "steps of each walker that samples the set"),
-    "relearned": (0, "profiles of the set at which the policy is trained on, 0 for none"),
-    "settling": (20, "stages that it is trained on there"),
-    "discrepancy": (0.0, "standard deviation, in scales, of what the model leaves out"),
+    "waves": 3,
+    "episodes": 1024,
+    "held-out": 48,
+    "steps": 600,
+    "relearned": 0,
+    "settling": 20,
+    "discrepancy": 0.0,
+}
+MEANINGS = {
+    "waves": "rounds of simulation of each inference",
+    "episodes": "episodes of a round, one at each of so many profiles",
+    "held-out": "profiles that an emulator is judged at",
+    "steps": "steps of each walker that samples the set",
+    "relearned": "profiles of the set at which the policy is trained on, 0 for none",
+    "settling": "stages that it is trained on there",
+    "discrepancy": "standard deviation, in scales, of what the model leaves out",
 }
 HELD_OUT_EPISODES = 16
 
@@ -62,11 +69,7 @@ def add_backtest_command(commands: Any) -> None:
     backtest.add_argument("--stages", type=int, default=STAGES, metavar="N",
         help=f"stages of each fold's calibration (default: {STAGES})",
     )  # fmt: skip
-    for name, (value, meaning) in INFERENCE.items():
-        backtest.add_argument(
-            f"--{name}", type=type(value), default=value, metavar="N",
-            help=f"{meaning} (default: {value:g})",
-        )  # fmt: skip
+    add_numbers(backtest, INFERENCE, MEANINGS)
     backtest.add_argument("--half-spread", type=float, default=HALF_SPREAD, metavar="F",
         help="what everyone quotes in the rival market without learning, in ticks "
         f"(default: {HALF_SPREAD:g})",
@@ -77,10 +80,7 @@ def add_backtest_command(commands: Any) -> None:
     backtest.add_argument("-o", "--output", metavar="FOLDER",
         help=f"folder of calibrations and findings (default: {STORAGE}/backtest/NAME)",
     )  # fmt: skip
-    backtest.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the simulations (default: one a core, up to "
-        f"{MAX_DEFAULT_WORKERS})",
-    )  # fmt: skip
+    add_workers(backtest, "simulations")
     backtest.add_argument("--json", action="store_true", help="print the findings as JSON")
     backtest.set_defaults(function=_backtest)
 
@@ -107,37 +107,32 @@ def _backtest(args: argparse.Namespace) -> int:
         withhold=tuple(args.withhold), stages=args.stages, half_spread=args.half_spread,
         seed=args.seed,
     )  # fmt: skip
-    asked = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in INFERENCE}
-    inference = InferenceConfig(**asked, held_out_episodes=HELD_OUT_EPISODES)
+    inference = InferenceConfig(**numbers_of(args, INFERENCE), held_out_episodes=HELD_OUT_EPISODES)
     workers = workers_of(args)
     table = read_transactions(args.file)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.backtest.backtest import ROWS_FILE, backtest
-    from rllib_calsheq.cli.messages import quieten_rllib
+    progress = begin(args)
+    from rllib_calsheq.backtest.backtest import RESULT_FILE, ROWS_FILE, backtest
     from rllib_calsheq.core.files import json_text
 
-    quieten_rllib()
-    stream = sys.stderr if args.json else sys.stdout
     name = Path(args.file).name.split(".")[0]
     try:
         found = backtest(
             table, reading, config, inference, _base(args),
             args.output or Path(STORAGE).expanduser() / "backtest" / name, workers,
-            lambda line: print(line, file=stream, flush=True),
-            shlex.join(["calsheq", *args.line]),
+            progress, shlex.join(["calsheq", *args.line]),
         )  # fmt: skip
     except KeyboardInterrupt:
         print("stopped; the same command goes on from what was stored", file=sys.stderr)
         return INTERRUPTED
+    folder = Path(found["folder"])
+    picture = _draw(found, folder)
     if args.json:
         print(json_text(found))
-        return 0
-    show_backtest(found)
-    folder = Path(found["folder"])
-    for file in ("backtest.json", ROWS_FILE, _draw(found, folder).name):
-        print(f"wrote {folder / file}")
+    else:
+        show_backtest(found)
+        for path in (folder / RESULT_FILE, folder / ROWS_FILE, picture):
+            print(f"wrote {path}")
     return 0
 
 
