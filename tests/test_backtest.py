@@ -312,7 +312,7 @@ class TestPredictions:
         others = {row["rival"]: row for row in scored["versus"] if row["role"] == "target"}
         assert others["last period"]["parts"] == 2
         words = in_words(scored)
-        assert words[0].startswith("On outcomes that were targets of new rows, learning, inferred")
+        assert words[0].startswith("On targeted outcomes of new rows, learning, inferred")
         for row in scored["versus"]:
             assert any(f"{row['rival']} ({row['difference']:+.2g})" in line for line in words)
 

@@ -198,7 +198,7 @@ def _score(rows: pd.DataFrame) -> dict[str, Any]:
 def in_words(found: dict[str, Any]) -> list[str]:
     """Whether the learning market beats its rivals, in plain sentences."""
     said = []
-    for role, what in ((TARGET, "outcomes that were targets"), (WITHHELD, "withheld outcomes")):
+    for role, what in ((TARGET, "targeted outcomes"), (WITHHELD, "withheld outcomes")):
         for predictor in RIVALS:
             rows = [
                 row
