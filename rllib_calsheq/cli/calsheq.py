@@ -19,6 +19,7 @@ from rllib_calsheq.cli.profile import add_profile_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.targets import add_targets_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
+from rllib_calsheq.core.version import __version__
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="calsheq", description="Calibrate multi-agent simulations while their agents learn."
     )
+    parser.add_argument("--version", action="version", version=f"rllib-calsheq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (
         add_targets_command,

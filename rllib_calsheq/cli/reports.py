@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from rllib_calsheq.results.checkpoints import (
 
 #: Exit code of a strict command whose targets are not all met.
 MISSED = 3
+#: Commands that take a finished run further, and what each answers.
+NEXT_COMMANDS = {
+    "infer": "which profiles explain the targets, and how sure is each parameter?",
+    "certify": "can an agent gain by leaving the shared policy?",
+}
 
 
 def print_evaluation(path: str, *, episodes: int, as_json: bool, strict: bool = False) -> int:
@@ -125,3 +131,23 @@ def _evaluate_trial(trial: Path) -> dict[str, Any]:
     write_json(trial / EVALUATION_FILE, found)
     show_evaluation(found)
     return found
+
+
+def next_lines(folder: Path) -> list[str]:
+    """What to ask of a finished run: one command a line, and the question that it answers.
+
+    Args:
+        folder: The run's. With several trials, the commands name the first that can be asked.
+
+    Returns:
+        Nothing if no trial has a checkpoint to ask.
+    """
+    try:
+        trials = [trial for trial in find_trials(folder) if trial_checkpoints(trial)]
+    except ValueError:
+        return []
+    if not trials:
+        return []
+    run = shlex.quote(str(folder if len(find_trials(folder)) == 1 else trials[0]))
+    lines = [f"  calsheq {name} {run}  # {asks}" for name, asks in NEXT_COMMANDS.items()]
+    return ["what to ask next:", *lines]

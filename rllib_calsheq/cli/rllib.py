@@ -8,6 +8,7 @@ import sys
 from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.messages import fail, quieten
 from rllib_calsheq.cli.train import add_train_command
+from rllib_calsheq.core.version import __version__
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rllib", description="Train and evaluate RLlib algorithms."
     )
+    parser.add_argument("--version", action="version", version=f"rllib-calsheq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_train_command(commands)
     add_evaluate_command(commands)

@@ -253,12 +253,15 @@ def _report(experiment: Any, folder: Path, results: Any, go_on: str, strict: boo
     """Draws the pictures, prints the evaluation, and says which trials failed and why."""
     code = 0
     if experiment.is_calsheq:
-        from rllib_calsheq.cli.reports import MISSED, all_met, finish_run
+        from rllib_calsheq.cli.reports import MISSED, all_met, finish_run, next_lines
 
         found = finish_run(folder, evaluate=strict or len(results) == 1)
         judged = experiment.config.get("targets") is not None
         code = MISSED if strict and judged and not all_met(found) else 0
     print(f"results in {folder}", flush=True)
+    if experiment.is_calsheq and experiment.config.get("targets") is not None:
+        for line in next_lines(folder):
+            print(line, flush=True)
     failed = [result for result in results if result.error is not None]
     if failed:
         print(f"once the cause is gone, go on with: {go_on}", flush=True)
