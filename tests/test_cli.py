@@ -99,7 +99,19 @@ SHARE = {"supertype_1.share": 0.3}
         (spec({"lr_shared": {"initial": True}}), ["lr_shared: initial is True"]),
         (spec({"lr_shared": {"offset": float("inf")}}), ["lr_shared: offset is inf"]),
         (spec({"lr_cal": {"initial": "1e-3"}}), ["lr_cal: initial is '1e-3'", "1.0e-3"]),
-        (spec({"lr_cal": 0.001}), ["lr_cal must be a mapping of its fields"]),
+        (
+            spec({"lr_cal": 0.001}),
+            ["lr_cal must be a mapping of its fields", "write lr_cal: {initial: 0.001} for"],
+        ),
+        (spec({"lr_shared": "fast"}), ["'fast' was given", "lr_shared: {initial: 0.001} for"]),
+        # Names of other times and places.
+        (spec({"num_sgd_iter": 10}), ["older versions of RLlib", "write num_epochs: 10"]),
+        (spec({"sgd_minibatch_size": 64}), ["it is called minibatch_size now"]),
+        (spec({"num_envs_per_worker": 2}), ["num_envs_per_env_runner, which has no effect"]),
+        (spec({"use_lstm": True}), ["write model_config: {use_lstm: true}"]),
+        (spec({"training_iteration": 9}), ["write stop: {training_iteration: 9} beside config"]),
+        (spec({"stop": {"training_iteration": 9}}), ["stop is a key of the experiment"]),
+        (spec({"learning_rate": 0.01}), ["write lr_shared: {initial: 0.01}"]),
         (spec({"calibrator": {"num_epochs": True}}), ["calibrator 'ppo': num_epochs is True"]),
         (
             spec({"calibrator": {"critic_heteroscedastic": 1}}),

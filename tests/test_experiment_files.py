@@ -124,6 +124,7 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("=3", ["--set takes path.to.key=value"]),
         ("config..x=3", ["--set takes path.to.key=value"]),
         ("confg.num_particles=3", ["no field 'confg'", "did you mean 'config'"]),
+        ("num_particles=3", ["no field 'num_particles'", "--set config.num_particles=3"]),
         ("config.num_particles.x=3", ["config.num_particles is 8, no mapping"]),
         ("config.targets={", ["the value is not valid YAML"]),
     ],

@@ -16,6 +16,7 @@ from ray.rllib.policy.policy import PolicySpec
 from rllib_calsheq.algorithm import CALSHEQ, SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.algorithm.env_runners import EpisodeEnvRunner
 from rllib_calsheq.algorithm.field_checks import stored_value
+from rllib_calsheq.algorithm.misplaced_keys import OLDER_NAMES
 from rllib_calsheq.algorithm.networks import NETWORK_FIELDS, check_model_config
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
 from rllib_calsheq.cli import rllib
@@ -301,3 +302,8 @@ def test_a_memory_learns_on_the_episode_path_is_evaluated_and_goes_on(tmp_path):
 
     with pytest.raises(ValueError, match="has a memory"):
         FrozenGame(tmp_path / "checkpoint", CertificateConfig())
+
+
+def test_the_names_of_older_versions_stand_for_fields_of_the_table_and_are_none_themselves():
+    assert set(OLDER_NAMES.values()) <= set(FIELDS)
+    assert not set(OLDER_NAMES) & set(FIELDS)

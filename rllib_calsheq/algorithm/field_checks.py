@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.rllib.utils.serialization import deserialize_type
 
+from rllib_calsheq.algorithm.misplaced_keys import where_it_belongs
 from rllib_calsheq.algorithm.rllib_fields import FIELDS
 from rllib_calsheq.algorithm.stated_config import StatedConfig
 from rllib_calsheq.core.configuration import require, unknown_key_message
@@ -115,6 +116,8 @@ def _unknown(config: StatedConfig, key: str, value: Any) -> str:
             f"{key} is a method of RLlib's configuration in Python; in an experiment file write "
             f"its arguments{named} as keys of `config` itself"
         )
+    if (instead := where_it_belongs(key, value)) is not None:
+        return instead
     own = [name for name in vars(config) if name not in FIELDS and not name.startswith("_")]
     message = unknown_key_message("the CALSHEQ configuration", key, own, FIELDS)
     return f"{message}, and RLlib's of docs/configuration.md"

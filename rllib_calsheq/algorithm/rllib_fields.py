@@ -325,7 +325,8 @@ _REFUSED = {
         worker_cls synchronize_filters auto_wrap_old_gym_envs buffer_size prioritized_replay
         learning_starts replay_batch_size replay_sequence_length replay_mode
         prioritized_replay_alpha prioritized_replay_beta prioritized_replay_eps
-        sgd_minibatch_size vf_share_layers"""),
+        vf_share_layers"""),
+    **_refused("it is called minibatch_size now: set that", "sgd_minibatch_size"),
 }  # fmt: skip
 
 _REFUSED["policies"] = replace(

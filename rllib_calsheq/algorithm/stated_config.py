@@ -17,7 +17,7 @@ from rllib_calsheq.algorithm.problem import (
     resolve_env,
 )
 from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, find_entry
-from rllib_calsheq.core.configuration import from_mapping, merge
+from rllib_calsheq.core.configuration import from_mapping, is_number, merge
 from rllib_calsheq.core.parameter_map import ParameterMap
 from rllib_calsheq.core.parameters import KnownParameters
 from rllib_calsheq.core.targets import TargetSet
@@ -224,6 +224,18 @@ class StatedConfig(PPOConfig):
 
 
 def _learning_rate(name: str, given: Any, default: Mapping[str, Any]) -> LearningRate:
-    """The schedule that a mapping describes, with the default's fields where it has none."""
+    """The schedule that a mapping describes, with the default's fields where it has none.
+
+    Raises:
+        ValueError: If it is no mapping, or has a field that is not allowed.
+    """
+    if not isinstance(given, (Mapping, LearningRate)):
+        rate = given if is_number(given) else default["initial"]
+        raise ValueError(
+            f"{name} must be a mapping of its fields, but {given!r} was given: write {name}: "
+            f"{{initial: {rate}}} for a rate that begins there and falls by stage, with an "
+            f"exponent of {default['exponent']:g} and an offset of {default['offset']:g} stages "
+            "unless you state them, too"
+        )
     fields = {**default, **given} if isinstance(given, Mapping) else given
     return from_mapping(LearningRate, fields, name)

@@ -152,8 +152,10 @@ def apply_override(spec: dict[str, Any], override: str) -> None:
             f"--set takes path.to.key=value, e.g. stop.training_iteration=10: {override!r}"
         )
     if keys[0] not in EXPERIMENT_KEYS:
+        message = unknown_key_message("an experiment", keys[0], list(EXPERIMENT_KEYS))
         raise ValueError(
-            unknown_key_message(f"--set {override}: an experiment", keys[0], list(EXPERIMENT_KEYS))
+            f"--set {override}: {message}. Fields of its algorithm are inside config, e.g. "
+            f"--set config.{override}"
         )
     node = spec
     for depth, key in enumerate(keys[:-1]):
