@@ -408,6 +408,13 @@ def test_targets_of_a_table_can_be_calibrated_to(tmp_path, capsys):
     assert printed == yaml.safe_load(output.read_text(encoding="utf-8"))
 
 
+def test_a_table_of_three_rows_is_warned_of(tmp_path, capsys):
+    table = write(tmp_path, "shop;kilograms\nA;1,5\nA;2,5\nB;3\n", "table.csv")
+    words = ["targets", str(table), *COLUMNS, "--sep", ";", "--decimal", ","]
+    assert calsheq.main(words) == 0
+    assert "warning: 'A' has 2 transactions, of which 9" in capsys.readouterr().err
+
+
 # --- trials that fail -----------------------------------------------------------------------
 
 

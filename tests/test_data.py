@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rllib_calsheq.core.targets import DECILES, TargetSet
 from rllib_calsheq.data.target_files import TargetFile
-from rllib_calsheq.data.transactions import NUM_CLUSTERS, starting_supertypes
+from rllib_calsheq.data.transactions import NUM_CLUSTERS, few_rows_warning, starting_supertypes
 from rllib_calsheq.envs import ArrayMarket, MarketConfig
 from rllib_calsheq.envs.market.data import (
     cluster_quantities,
@@ -275,6 +275,7 @@ def test_rows_are_filtered_dropped_and_counted():
     found = targets_from_transactions(table, merchant="a", require=["done"], bootstrap=2, **COLUMNS)
     source = found["source"]
     assert (source["rows"], source["filtered_rows"], source["dropped_rows"]) == (3, 1, 2)
+    assert source["merchant_rows"] == 2
     assert found["targets"]["supertype_1.share"]["value"] == 0.5
 
 
@@ -369,6 +370,8 @@ def test_all_file_types_are_read(tmp_path):
         ("headless.csv", b"a,1\nb,2\n", r"holds the numbers \['1'\]"),
         ("unnamed.csv", b"seller,quantity\na,1,x\nb,2,y\n", "more fields"),
         ("semicolon.csv", b"seller;quantity\na;1\n", "separates its columns by ';'"),
+        ("decimals.csv", b"seller;quantity\na;1,5\nb;2\n", "--sep ';', and with --decimal ','"),
+        ("tabs.csv", b"seller\tquantity\na\t1\n", "read it with --sep 'tab'"),
         ("table.xlsx", b"PK", "ends in '.xlsx'"),
         ("noending", CSV, "ends in 'nothing'"),
     ],
@@ -378,6 +381,56 @@ def test_bad_files_are_refused(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_transactions(tmp_path / name)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sep", "decimal"),
+    [
+        (b"seller;quantity\na;1\nb;2,5\n", ";", ","),
+        (b"seller;quantity\na;1\nb;2.5\n", ";", "."),
+        (b"seller\tquantity\na\t1\nb\t2,5\n", "tab", ","),
+        (b"seller,quantity\na,1\nb,2.5\n", ",", "."),
+    ],
+)
+def test_separators_and_decimal_commas_are_read(tmp_path, content, sep, decimal):
+    (tmp_path / "table.csv").write_bytes(content)
+    table = read_transactions(tmp_path / "table.csv", sep, decimal)
+    assert table["quantity"].tolist() == [1.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("sep", "decimal", "message"),
+    [
+        ("", ".", "--sep is ''; allowed: one character, or tab"),
+        (";;", ".", "--sep is ';;'"),
+        (";", "'", "--decimal is \"'\"; allowed: '.' or ','"),
+        (",", ",", "--sep is ','; allowed: another character than --decimal, ','"),
+        (",", ".", "--sep ';'"),
+    ],
+)
+def test_bad_separators_are_refused(tmp_path, sep, decimal, message):
+    (tmp_path / "table.csv").write_bytes(b"seller;quantity\na;1,5\n")
+    with pytest.raises(ValueError, match=r".") as caught:
+        read_transactions(tmp_path / "table.csv", sep, decimal)
+    assert message in str(caught.value)
+
+
+def test_decimal_commas_that_were_read_as_text_are_named(tmp_path):
+    (tmp_path / "table.csv").write_bytes(b"seller;quantity\na;1,5\nb;2,5\n")
+    table = read_transactions(tmp_path / "table.csv", ";")
+    with pytest.raises(ValueError, match="for decimal commas, read the file with --decimal ','"):
+        targets_from_transactions(table, merchant="a", **COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [(1, "1 transaction, of which 9 percentiles were made up"), (8, "made up"), (9, "were taken"),
+     (89, "90 transactions or more"), (90, None)],
+)  # fmt: skip
+def test_few_rows_are_warned_of(rows, words):
+    said = few_rows_warning("a", rows, 9)
+    assert (said is None) == (words is None)
+    assert words is None or words in said
 
 
 def test_two_files_in_an_archive_are_refused(tmp_path):

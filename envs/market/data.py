@@ -239,6 +239,7 @@ def targets_from_transactions(
             "merchant": name,
             "required": list(require),
             "rows": len(rows),
+            "merchant_rows": int((~is_other).sum()),
             "filtered_rows": filtered,
             "dropped_rows": len(kept) - len(rows),
             "sellers": _seller_shares(by_seller.count(), by_seller.sum(), name, ranked, n),

@@ -109,7 +109,7 @@ def _backtest(args: argparse.Namespace) -> int:
     )  # fmt: skip
     inference = InferenceConfig(**numbers_of(args, INFERENCE), held_out_episodes=HELD_OUT_EPISODES)
     workers = workers_of(args)
-    table = read_transactions(args.file)
+    table = read_transactions(args.file, args.sep, args.decimal)
 
     progress = begin(args)
     from rllib_calsheq.backtest.backtest import RESULT_FILE, ROWS_FILE, backtest

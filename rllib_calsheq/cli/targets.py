@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ def add_targets_command(commands: Any) -> None:
 def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what says how a table of transactions is read as a market."""
     parser.add_argument("file", metavar="FILE.csv", help="the transactions, one a row")
+    parser.add_argument(
+        "--sep",
+        default=",",
+        metavar="CHAR",
+        help="what separates columns, e.g. ; or tab (default: ,)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decimal", default=".", metavar="CHAR",
+        help="what begins a number's fraction, . or , (default: .)",
+    )  # fmt: skip
     parser.add_argument("--seller", required=True, metavar="COL", help="column of the seller")
     parser.add_argument("--quantity", required=True, metavar="COL", help="column of the quantity")
     parser.add_argument("--merchant", required=True, metavar="NAME", help="the seller to match")
@@ -50,10 +61,11 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _targets(args: argparse.Namespace) -> int:
     from rllib_calsheq.data.target_files import TargetFile
+    from rllib_calsheq.data.transactions import few_rows_warning
     from rllib_calsheq.envs.market.data import read_transactions, targets_from_transactions
 
     found = targets_from_transactions(
-        read_transactions(args.file),
+        read_transactions(args.file, args.sep, args.decimal),
         seller=args.seller,
         quantity=args.quantity,
         merchant=args.merchant,
@@ -71,4 +83,7 @@ def _targets(args: argparse.Namespace) -> int:
         print(f"wrote {args.output}: {len(target_file.targets)} targets")
     else:
         print(yaml.safe_dump(target_file.to_mapping(), sort_keys=False, default_flow_style=None))
+    source, percentiles = found["source"], len(found["env_config"]["percentiles"])
+    if text := few_rows_warning(source["merchant"], source["merchant_rows"], percentiles):
+        print(f"warning: {text}", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ user's own.
 from __future__ import annotations
 
 import difflib
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from rllib_calsheq.core.configuration import require
 from rllib_calsheq.core.supertypes import FloatArray
 
 #: File name endings that `read_transactions` reads.
@@ -35,17 +37,36 @@ QUANTILES_PER_CLUSTER = 50
 QUANTITY_RANGE = (1e-20, 1e20)
 #: How many sellers an error message lists.
 SELLERS_LISTED = 10
+#: Rows of a seller for each of its percentiles from which on no word is lost on their number.
+ROWS_PER_PERCENTILE = 10
+#: What separates columns in files that are called CSV, and words for what is hard to type.
+SEPARATORS = (";", "\t", "|", ",")
+SEPARATOR_WORDS = {"tab": "\t"}
 
 
-def read_transactions(path: str | Path) -> pd.DataFrame:
+class WrongSeparatorError(ValueError):
+    """A table whose columns are separated by another character than was said."""
+
+
+def read_transactions(path: str | Path, sep: str = ",", decimal: str = ".") -> pd.DataFrame:
     """Reads a table of transactions from a .csv, .csv.zip or .csv.gz file.
 
     The first line must hold the column names and the text must be UTF-8.
 
+    Args:
+        path: The file.
+        sep: The character between two columns; ``tab`` stands for the tabulator.
+        decimal: The character before a number's fraction, ``.`` or ``,``.
+
     Raises:
-        ValueError: If the file is missing, empty, of another type or has no header.
+        ValueError: If the file is missing, empty, of another type or has no header, or is not
+            separated like that.
     """
-    path = Path(path)
+    path, sep = Path(path), SEPARATOR_WORDS.get(sep, sep)
+    fits = (len(sep) == 1 and sep.isprintable()) or sep == "\t"
+    require(fits, "--sep", sep, "one character, or tab")
+    require(decimal in (".", ","), "--decimal", decimal, "'.' or ','")
+    require(sep != decimal, "--sep", sep, f"another character than --decimal, {decimal!r}")
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
         hint = f"; did you mean {str(path.parent / near[0])!r}?" if near else ": check the path"
@@ -58,15 +79,36 @@ def read_transactions(path: str | Path) -> pd.DataFrame:
             f"{expected}: save the table as CSV and give that file"
         )
     try:
-        table = pd.read_csv(path, low_memory=False)
+        header = list(map(str, pd.read_csv(path, sep=sep, nrows=0).columns))
+        _check_separator(path, header, sep)
+        table = pd.read_csv(path, sep=sep, decimal=decimal, low_memory=False)
     except pd.errors.EmptyDataError:
         raise ValueError(f"the transactions file {str(path)!r} is empty; {expected}") from None
+    except WrongSeparatorError:
+        raise
     # Decoding and parsing errors of pandas are ValueErrors; the rest is broken archives.
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"the transactions file {str(path)!r} cannot be read as CSV ({error}); {expected}: "
             "check its type, or save the table as CSV again"
         ) from error
+    _check_columns(path, table, expected)
+    return table
+
+
+def _check_separator(path: Path, header: list[str], sep: str) -> None:
+    """Refuses a first line in which another separator than the given one is all there is."""
+    other = next((s for s in SEPARATORS if s != sep and s in header[0]), None)
+    if len(header) == 1 and other is not None:
+        word = next((w for w, s in SEPARATOR_WORDS.items() if s == other), other)
+        raise WrongSeparatorError(
+            f"{str(path)!r} separates its columns by {other!r}, not by {sep!r}: read it with "
+            f"--sep {word!r}, and with --decimal ',' if its numbers have decimal commas"
+        )
+
+
+def _check_columns(path: Path, table: pd.DataFrame, expected: str) -> None:
+    """Refuses a table that is no text, or whose first line does not name its columns."""
     names = [str(name) for name in table.columns]
     if any("\x00" in name or "\ufffd" in name for name in names):
         raise ValueError(f"the transactions file {str(path)!r} is not text; {expected}")
@@ -81,11 +123,6 @@ def read_transactions(path: str | Path) -> pd.DataFrame:
             f"the rows of {str(path)!r} have more fields than its first line has column names "
             f"({names}); {expected}: name every column"
         )
-    if len(names) == 1 and (separator := next((s for s in ";\t|" if s in names[0]), None)):
-        raise ValueError(
-            f"{str(path)!r} separates its columns by {separator!r}; {expected}: save it with commas"
-        )
-    return table
 
 
 def required_rows(
@@ -136,10 +173,13 @@ def positive_quantities(column: pd.Series) -> FloatArray:
     ):
         if bad.any():
             examples = column[bad].unique()[:3].tolist()
+            commas = all(re.fullmatch(r"\s*\d+,\d+\s*", str(example)) for example in examples)
+            hint = "; for decimal commas, read the file with --decimal ','" if commas else ""
             raise ValueError(
                 f"{int(bad.sum())} of the {len(column)} quantities in column {column.name!r} are "
                 f"{what}, e.g. {examples}; quantities must be positive numbers (no thousands "
                 "separators or units): clean the column, choose another unit or name another one"
+                f"{hint}"
             )
     return numbers.to_numpy()
 
@@ -149,6 +189,30 @@ def seller_names(column: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(column) and bool((column % 1 == 0).all()):
         column = column.astype("int64")
     return column.astype(str)
+
+
+def few_rows_warning(merchant: str, rows: int, percentiles: int) -> str | None:
+    """What to say of a seller with few rows for its percentiles; None if there are enough.
+
+    Args:
+        merchant: The seller.
+        rows: Its transactions.
+        percentiles: How many of their percentiles are targets.
+    """
+    enough = ROWS_PER_PERCENTILE * percentiles
+    if rows >= enough:
+        return None
+    number = f"{merchant!r} has {rows} transaction{'s' * (rows != 1)}, of which"
+    if rows < percentiles:
+        return (
+            f"{number} {percentiles} percentiles were made up: so few rows do not show them, and "
+            "their standard errors mean nothing. Give a table with more of its transactions "
+            f"({enough} or more are good), or choose another seller"
+        )
+    return (
+        f"{number} {percentiles} percentiles were taken: their standard errors are large, and "
+        f"other rows could give quite other targets; {enough} transactions or more are good"
+    )
 
 
 def check_sellers(merchant: str, ranked: list[str], column: str) -> None:
