@@ -28,6 +28,8 @@ from rllib_calsheq.results.evaluation import recovered_fraction
 
 #: Last stages over which the fit that a run reported is averaged.
 REPORTED_STAGES = 20
+#: Part of ε from which on it is mostly due to one cause.
+MOST = 0.5
 #: What kinds of deviations are called.
 KIND_NAMES = {
     FROM_SHARED: "trained, from the shared policy",
@@ -199,23 +201,64 @@ def _reported(game: FrozenGame) -> float | None:
 
 
 def statement(certificate: Mapping[str, Any]) -> str:
-    """The certificate in words, as what it is: a lower bound of ε."""
+    """The certificate in words: what an agent can gain, as what it is, a lower bound of ε.
+
+    Whether that is more than noise says the interval: it lies above 0 then.
+    """
     budget = certificate["budget"]
-    share = ""
-    if certificate["relative_epsilon"] is not None:
-        share = (
-            f" ({certificate['relative_epsilon']:.2%} of |V̂(π, π)| = "
-            f"{abs(certificate['value']):.4g})"
-        )
     where = {
         "profile": "at the calibrated profile",
         "particles": "at the distribution of the last particles",
     }[certificate["supertypes"]["kind"]]
     return (
-        f"No deviation of one agent with a gain above ε = {certificate['epsilon']:.3g}{share}, "
-        f"{certificate['confidence']:.0%} interval {certificate['epsilon_low']:.3g} to "
-        f"{certificate['epsilon_high']:.3g}, was found {where}. The budget was "
+        f"{_headline(certificate, where)}{_own_noise(certificate)} The budget was "
         f"{budget['training_episodes']} training episodes for each of {budget['deviators']} "
         f"deviators, and {budget['untrained_deviations']} deviations that need no training. This "
         "is a lower bound of Definition 1's ε: a better search may find more."
+    )
+
+
+def _headline(certificate: Mapping[str, Any], where: str) -> str:
+    """What one agent can gain, in the first sentence; that it is noise only where it is."""
+    interval = (
+        f"{certificate['confidence']:.0%} interval {certificate['epsilon_low']:.3g} to "
+        f"{certificate['epsilon_high']:.3g}"
+    )
+    if _is_noise(certificate):
+        share = _share(certificate, "relative_epsilon_high")
+        return (
+            f"No deviation of one agent that was tried gains more than noise {where}: at most "
+            f"{certificate['epsilon_high']:.3g}{share}. The best of them comes to "
+            f"ε = {certificate['epsilon']:.3g}, {interval}."
+        )
+    share = _share(certificate, "relative_epsilon")
+    return (
+        f"One agent can gain ε = {certificate['epsilon']:.3g}{share}, {interval}, {where}. What "
+        f"gains that: {certificate['deviation']}."
+    )
+
+
+def _share(certificate: Mapping[str, Any], key: str) -> str:
+    """A gain relative to the value, in brackets; nothing where the value is 0."""
+    if certificate[key] is None:
+        return ""
+    return f" ({certificate[key]:.2%} of |V̂(π, π)| = {abs(certificate['value']):.4g})"
+
+
+def _is_noise(certificate: Mapping[str, Any]) -> bool:
+    """Whether the interval of ε goes down to 0."""
+    return certificate["epsilon"] <= 0 or certificate["low"] <= 0
+
+
+def _own_noise(certificate: Mapping[str, Any]) -> str:
+    """What to do where most of ε is what the policy loses by its own exploration."""
+    mode = certificate["kinds"].get(MODE)
+    if mode is None or _is_noise(certificate):
+        return ""
+    part = mode["gain"] / certificate["epsilon"]
+    if mode["low"] <= 0 or part <= MOST:
+        return ""
+    return (
+        f" Most of it ({min(part, 1.0):.0%}) is the policy's own exploration noise, which an agent "
+        "gains by leaving out: train longer."
     )
