@@ -1,13 +1,24 @@
 """What the commands say to help: versions, what comes next, what is wrong with the machine."""
 
 import json
+import pickle
 import shlex
+import sys
 
 import pytest
 
 from rllib_calsheq.cli import calsheq, reports, rllib
+from rllib_calsheq.core.manifest import write_manifest
+from rllib_calsheq.core.stages import STATE_FORMAT
 from rllib_calsheq.core.version import __version__
-from rllib_calsheq.results.checkpoints import CHECKPOINT_METADATA, TRIAL_FILE
+from rllib_calsheq.results.checkpoints import (
+    ARGUMENTS_FILE,
+    CALIBRATION_STATE,
+    CHECKPOINT_METADATA,
+    TRIAL_FILE,
+)
+
+from experiment_specs import refusal, spec, write
 
 
 def trial_of(run, name="trial_00000", checkpoint=True):
@@ -53,3 +64,40 @@ def test_a_run_without_a_checkpoint_has_nothing_to_ask(tmp_path):
     assert reports.next_lines(tmp_path) == []
     trial_of(tmp_path, checkpoint=False)
     assert reports.next_lines(tmp_path) == []
+
+
+# --- modules that are not found -------------------------------------------------------------
+
+
+def checkpoint_of(folder, module):
+    """A whole checkpoint of this version, made with an environment in ``module``."""
+    (folder / "calibration").mkdir(parents=True)
+    (folder / CALIBRATION_STATE).write_bytes(pickle.dumps({"format": STATE_FORMAT}))
+    (folder / ARGUMENTS_FILE).write_bytes(f"c{module}\nMyEnv\n.".encode())
+    (folder / CHECKPOINT_METADATA[0]).write_text("{}", encoding="utf-8")
+    write_manifest(folder, made_by={}, stage=1, run={}, settings={})
+    return folder
+
+
+@pytest.mark.parametrize("command", [rllib, calsheq])
+def test_a_checkpoint_of_a_module_that_is_not_found_is_one_sentence(tmp_path, capsys, command):
+    folder = checkpoint_of(tmp_path / "checkpoint_000000", "my_missing_module")
+    said = refusal(capsys, command.main, ["evaluate", folder])
+    assert "was made with code that is not found here (No module named 'my_missing_module')" in said
+    assert "write PYTHONPATH=FOLDER in front of the command" in said
+
+
+def test_a_module_in_the_current_folder_is_pointed_at(tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_lonely_module.py").write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
+    folder = checkpoint_of(tmp_path / "checkpoint_000000", "my_lonely_module")
+    assert "PYTHONPATH=. in front of" in refusal(capsys, calsheq.main, ["evaluate", folder])
+    file = write(tmp_path, spec(env="my_lonely_module.MyEnv"))
+    assert "PYTHONPATH=. in front of" in refusal(capsys, rllib.main, ["train", "-f", file])
+
+
+def test_a_class_that_is_not_in_its_module_is_a_matter_of_versions(tmp_path, capsys):
+    folder = checkpoint_of(tmp_path / "checkpoint_000000", "json")
+    said = refusal(capsys, calsheq.main, ["evaluate", folder])
+    assert "use the version of the code that the run was made with" in said

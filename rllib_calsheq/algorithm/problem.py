@@ -11,6 +11,7 @@ import gymnasium as gym
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_calsheq.core.actions import check_start
+from rllib_calsheq.core.importing import not_found_hint
 from rllib_calsheq.core.outcomes import OutcomeColumns
 from rllib_calsheq.core.supertypes import SupertypeSpace
 
@@ -55,9 +56,10 @@ def resolve_env(env: Any) -> type[MultiAgentEnv]:
         try:
             found = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
+            hint = not_found_hint(error) if module_name else ""
             raise ValueError(
                 f"env {env!r} cannot be imported ({error}); give the dotted path of an environment "
-                "class, e.g. rllib_calsheq.envs.MarketEnv"
+                f"class, e.g. rllib_calsheq.envs.MarketEnv{'; or ' * bool(hint)}{hint}"
             ) from None
     if not (isinstance(found, type) and issubclass(found, MultiAgentEnv)):
         raise ValueError(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.core.defaults import EVALUATION_EPISODES
+from rllib_calsheq.core.importing import not_found_hint
 from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_reports
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.supertypes import FloatArray
@@ -99,6 +100,22 @@ def recovered_fraction(
     return float((reward - start) / (ceiling - start))
 
 
+def _unpickled(arguments: Path) -> dict[str, Any]:
+    """The class and configuration of a checkpoint's algorithm.
+
+    Raises:
+        ValueError: If they name a module or class that Python does not find here.
+    """
+    with open(arguments, "rb") as file:
+        try:
+            return pickle.load(file)
+        except (ImportError, AttributeError) as error:
+            hint = not_found_hint(error) or "use the version of the code that the run was made with"
+            raise ValueError(
+                f"{arguments.parent} was made with code that is not found here ({error}): {hint}"
+            ) from None
+
+
 class FrozenRun:
     """A checkpoint's shared policy and calibration, without Ray actors.
 
@@ -115,8 +132,7 @@ class FrozenRun:
         arguments = self.path / ARGUMENTS_FILE
         # First, since what is in a checkpoint of another version may not even load.
         require_known(self.path)
-        with open(arguments, "rb") as file:
-            saved = pickle.load(file)
+        saved = _unpickled(arguments)
         state = saved["ctor_args_and_kwargs"][0][0]
         if not issubclass(state.get("class", object), CALSHEQConfig):
             raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
