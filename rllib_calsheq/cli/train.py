@@ -40,6 +40,11 @@ def add_train_command(commands: Any) -> None:
         action="store_true",
         help="go on from the last checkpoints of the run of this name",
     )
+    run.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="begin anew; the run of this name is kept as NAME.before until the next time",
+    )
     run.add_argument("--strict", action="store_true", help=STRICT_HELP)
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     run.set_defaults(function=_train)
@@ -59,6 +64,13 @@ def train(args: argparse.Namespace, file: str) -> int:
     experiments = load_experiments(file, args.overrides)
     if args.num_samples is not None and args.num_samples < 1:
         raise ValueError(f"--num-samples is {args.num_samples}; allowed: integers from 1")
+    if args.overwrite and args.resume:
+        raise ValueError("--resume goes on with a run and --overwrite begins it anew: give one")
+    if args.overwrite and args.name and len(experiments) > 1:
+        raise ValueError(
+            f"{file} has {len(experiments)} experiments, of which with --name {args.name} and "
+            "--overwrite each would replace the one before: leave out one of the two"
+        )
     for experiment in experiments:
         if experiment.is_calsheq:
             import rllib_calsheq.algorithm  # noqa: F401 - sets the levels of RLlib's loggers
@@ -68,9 +80,9 @@ def train(args: argparse.Namespace, file: str) -> int:
             check(experiment)
         else:
             check_algorithm(experiment.run)
-    from rllib_calsheq.running.stopping import command_line, stop_signals
+    from rllib_calsheq.running.stopping import stop_signals
 
-    with stop_signals(command_line("rllib", args.line, "--resume")) as stop:
+    with stop_signals(_go_on(args)) as stop:
         return max([_run(experiment, args, stop) for experiment in experiments])
 
 
@@ -133,7 +145,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         naming_a_full_disk,
     )
     from rllib_calsheq.running.resuming import mend, sole_use
-    from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds, command_line
+    from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds
     from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
     storage = Path(args.storage_path or experiment.storage_path or STORAGE).expanduser()
@@ -147,10 +159,15 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     scheduler = StopsAtStageEnds(stop)
     trainable = _trainable(experiment)
     resumes = args.resume and has_begun(folder)
+    if args.overwrite:
+        from rllib_calsheq.running.overwriting import set_aside
+
+        if (before := set_aside(folder)) is not None:
+            print(f"the run before is kept at {before}", flush=True)
     if has_begun(folder) and not resumes:
         raise ValueError(
-            f"there is a run at {folder} already: go on with it (--resume), or give another "
-            "--name or --storage-path"
+            f"there is a run at {folder} already: go on with it (--resume), begin it anew "
+            "(--overwrite), or give another --name or --storage-path"
         )
     if resumes and experiment.is_calsheq:
         from rllib_calsheq.results.checkpoints import require_readable
@@ -189,11 +206,18 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
                     verbose=0 if experiment.is_calsheq else 1,
                 ),
             )
-        go_on = command_line("rllib", args.line, "--resume")
+        go_on = _go_on(args)
         with naming_a_full_disk(folder, go_on):
             with stop.training():
                 results = tuner.fit()
             return _report(experiment, folder, results, go_on, strict=args.strict)
+
+
+def _go_on(args: argparse.Namespace) -> str:
+    """The command that goes on with what this one has begun."""
+    from rllib_calsheq.running.stopping import command_line
+
+    return command_line("rllib", [w for w in args.line if w != "--overwrite"], "--resume")
 
 
 def _start_ray(experiment: Any, verbose: bool) -> None:
