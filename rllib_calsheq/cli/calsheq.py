@@ -9,6 +9,7 @@ from rllib_calsheq.cli.backtest import add_backtest_command
 from rllib_calsheq.cli.certify import add_certify_command
 from rllib_calsheq.cli.check_targets import add_check_targets_command
 from rllib_calsheq.cli.coverage import add_coverage_command
+from rllib_calsheq.cli.doctor import add_doctor_command
 from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         add_coverage_command,
         add_backtest_command,
         add_transitivity_command,
+        add_doctor_command,
     ):
         add(commands)
     return parser
