@@ -15,6 +15,7 @@ from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
 from rllib_calsheq.cli.infer import add_infer_command
 from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.cli.new import add_new_command
 from rllib_calsheq.cli.plot import add_plot_command
 from rllib_calsheq.cli.profile import add_profile_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         add_backtest_command,
         add_transitivity_command,
         add_doctor_command,
+        add_new_command,
     ):
         add(commands)
     return parser
