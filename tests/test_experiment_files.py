@@ -2,6 +2,7 @@
 
 import pytest
 
+from rllib_calsheq.data.examples import find_experiment_file, shipped_examples
 from rllib_calsheq.data.experiment_files import (
     apply_override,
     flatten,
@@ -137,3 +138,35 @@ def test_a_bad_override_is_refused(override, words):
 
 
 # --- refusals -------------------------------------------------------------------------------
+
+
+# --- the package's own ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["city.yaml", "tuned_examples/city.yaml"])
+def test_the_packages_own_examples_are_found_by_name_anywhere(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert find_experiment_file(name) == shipped_examples() / "city.yaml"
+    (experiment,) = load_experiments(name)
+    assert experiment.name == "city"
+
+
+def test_a_users_own_file_comes_before_the_packages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, SPEC, "city.yaml")
+    (experiment,) = load_experiments("city.yaml")
+    assert experiment.name == "experiment"
+
+
+def test_a_file_elsewhere_is_not_taken_for_the_packages(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no experiment file .*city\.yaml"):
+        find_experiment_file(tmp_path / "city.yaml")
+
+
+def test_a_missing_file_is_answered_with_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"did you mean 'calsheq\.yaml'.*own are .*city\.yaml"):
+        find_experiment_file("calshek.yaml")
+    write(tmp_path, SPEC, "my_market.yaml")
+    with pytest.raises(ValueError, match=r"did you mean 'my_market\.yaml'"):
+        find_experiment_file("my_markt.yaml")

@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Folders of the checkout and the packages that they are installed as.
 FOLDERS = {"rllib_calsheq": "rllib_calsheq", "envs": "rllib_calsheq.envs"}
 FOLDERS["callbacks"] = "rllib_calsheq.callbacks"
+#: Folders that hold files and no code.
+DATA = {"tuned_examples": "rllib_calsheq.tuned_examples"}
 #: What a wheel is built from.
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", *FOLDERS)
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", *FOLDERS, *DATA)
 #: The oldest setuptools that pyproject.toml takes.
 SETUPTOOLS = Version("77")
 
@@ -61,7 +63,7 @@ def test_every_package_on_disk_is_in_setup_cfg_and_none_else():
         for init in (ROOT / folder).rglob("__init__.py"):
             parts = init.parent.relative_to(ROOT / folder).parts
             found.add(".".join((package, *parts)))
-    assert set(lines(setup_cfg()["options"]["packages"])) == found
+    assert set(lines(setup_cfg()["options"]["packages"])) == found | {*DATA.values()}
 
 
 @pytest.mark.parametrize("folder", ["envs", "callbacks"])
@@ -107,6 +109,11 @@ def test_the_wheel_holds_the_packages_and_works(tmp_path):
         "rllib_calsheq/cli/rllib.py",
     ):
         assert expected in names
+    for folder, package in (*DATA.items(), ("rllib_calsheq/cli/template", "rllib_calsheq.cli")):
+        inside = package.replace(".", "/") if folder in DATA else folder
+        for file in (ROOT / folder).rglob("*.*"):
+            if "__pycache__" not in file.parts:
+                assert f"{inside}/{file.relative_to(ROOT / folder)}" in names
     assert any(name.endswith("LICENSE") for name in names)
     assert "rllib = " in commands
     assert "calsheq = " in commands
@@ -115,6 +122,14 @@ def test_the_wheel_holds_the_packages_and_works(tmp_path):
     run = python(code, tmp_path, PYTHONPATH=str(target))
     assert run.returncode == 0, run.stderr
     assert Path(run.stdout.strip()) == target / "rllib_calsheq/envs/market/config.py"
+    # What is run by its name comes with its targets, from nothing but the wheel.
+    code = (
+        "from rllib_calsheq.data.experiment_files import load_experiments as load\n"
+        "(found,) = load('calsheq.yaml'); print(len(found.config['targets']['targets']))"
+    )
+    run = python(code, tmp_path, PYTHONPATH=str(target))
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split()[-1] == "10"
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():

@@ -59,8 +59,11 @@ def _train(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, file: str) -> int:
     """Checks and runs all experiments of a file."""
+    from rllib_calsheq.data.examples import find_experiment_file
     from rllib_calsheq.data.experiment_files import load_experiments
 
+    if (found := find_experiment_file(file)) != Path(file):
+        print(f"experiment file: {found}", flush=True)
     experiments = load_experiments(file, args.overrides)
     if args.num_samples is not None and args.num_samples < 1:
         raise ValueError(f"--num-samples is {args.num_samples}; allowed: integers from 1")

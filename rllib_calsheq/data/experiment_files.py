@@ -20,6 +20,7 @@ from rllib_calsheq.core.configuration import (
     unknown_key_message,
 )
 from rllib_calsheq.core.stages import STAGES_UNTIL_DONE
+from rllib_calsheq.data.examples import find_experiment_file
 from rllib_calsheq.data.target_files import inline_targets
 from rllib_calsheq.data.yaml_text import read_yaml
 
@@ -114,15 +115,13 @@ def load_experiments(path: str | Path, overrides: list[str] | None = None) -> li
     """Reads an experiment file.
 
     Args:
-        path: The YAML file.
+        path: The YAML file; or the name of one of the package's own (`find_experiment_file`).
         overrides: ``path.to.key=value`` strings, applied to every experiment of the file.
 
     Raises:
         ValueError: If the file is missing or no experiment file, or a key is unknown.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no experiment file {file}")
+    file = find_experiment_file(path)
     content = read_yaml(file, str(file))
     named = isinstance(content, dict) and len(content) > 0
     if not named or not all(isinstance(v, dict) for v in content.values()):

@@ -15,6 +15,7 @@ from typing import Any
 
 from rllib_calsheq.calibrators import DEFAULT_CALIBRATOR, calibrator_config, find_entry
 from rllib_calsheq.core.configuration import require
+from rllib_calsheq.data.examples import FOLDER, shipped_examples
 from rllib_calsheq.data.experiment_files import Experiment, load_experiments, variants
 from rllib_calsheq.data.target_files import TargetFile
 from rllib_calsheq.data.yaml_text import read_yaml
@@ -204,7 +205,7 @@ def parse_calibrator(label: str) -> dict[str, Any]:
 
 
 def examples_folder(given: str | Path | None = None) -> Path:
-    """The folder of the tuned examples: the given one, or the one of the checkout.
+    """The folder of the tuned examples: the given one, one here, or the package's own.
 
     Raises:
         ValueError: If there is none.
@@ -213,10 +214,9 @@ def examples_folder(given: str | Path | None = None) -> Path:
         folder = Path(given)
         require(folder.is_dir(), "--examples", str(given), "folders that exist")
         return folder
-    checkout = Path(__file__).resolve().parents[2]
-    for folder in (Path.cwd() / "tuned_examples", checkout / "tuned_examples"):
-        if folder.is_dir():
-            return folder
+    for found in (Path.cwd() / FOLDER, shipped_examples()):
+        if found is not None and found.is_dir():
+            return found
     raise ValueError(
         "there is no folder tuned_examples here or beside the package; name the one that holds "
         "experiment_1.yaml ... experiment_5.yaml with --examples"
