@@ -7,7 +7,7 @@ to that merchant: permuting merchants permutes observations and rewards exactly
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rllib_calsheq.core.outcomes import by_name
 from rllib_calsheq.core.supertypes import FloatArray
+from rllib_calsheq.core.targets import Outcome
 from rllib_calsheq.envs.market.config import (
     ABS_INVENTORY,
     HALF_SPREAD,
@@ -25,6 +26,7 @@ from rllib_calsheq.envs.market.config import (
 )
 from rllib_calsheq.envs.market.customers import Customers
 from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
+from rllib_calsheq.envs.market.trades import Trades
 
 #: Observation entries before the type: inventory, last price step, time, own two last
 #: half-spreads, own last bought and sold volume.
@@ -47,7 +49,9 @@ class ArrayMarket:
     def __init__(self, config: MarketConfig | None = None) -> None:
         self.config = config = config or MarketConfig()
         self.supertype_space = config.supertype_space
-        self.outcomes = config.outcomes
+        own = tuple(self.own_outcomes())
+        self.outcomes = (*config.outcomes, *own)
+        self._measures_own = bool(own)
         self.agent_supertypes = config.agent_supertypes
         self.episode_length = config.episode_length
         self.episode_bytes = config.episode_bytes
@@ -111,6 +115,8 @@ class ArrayMarket:
         self._price_step = np.zeros(E)
         #: Of every trade: (episode, supertype, rank of its quantity) as one flat index.
         self._trades: list[npt.NDArray[np.intp]] = []
+        #: The merchant of each, where somebody wants to know.
+        self._trade_merchants: list[npt.NDArray[np.intp]] = []
         self._sum_half_spread = np.zeros((E, n))
         self._sum_abs_inventory = np.zeros((E, n))
         self._traded = np.zeros((E, n))
@@ -210,6 +216,8 @@ class ArrayMarket:
         """Notes a step's trades for the percentiles, all arguments of shape (trades,)."""
         cell = episode * len(self.supertype_space.supertypes) + self._group[merchant]
         self._trades.append(cell * len(self._distinct) + rank)
+        if self._measures_own:
+            self._trade_merchants.append(merchant)
 
     def _observe(self) -> npt.NDArray[np.float32]:
         """What each merchant sees of its own state and type, (E, n, num_clusters + 8)."""
@@ -226,6 +234,24 @@ class ArrayMarket:
         return observations
 
     # --- outcomes ---------------------------------------------------------------------
+
+    def own_outcomes(self) -> Sequence[Outcome]:
+        """Outcomes that a subclass adds to those of `MarketConfig`; here none.
+
+        It is asked once, in the constructor, when ``self.config`` is there already.
+        """
+        return ()
+
+    def measure(self, trades: Trades) -> Mapping[str, npt.ArrayLike]:
+        """The values of a subclass's `own_outcomes`, by name.
+
+        Args:
+            trades: All trades of the episodes so far.
+
+        Returns:
+            ``{name: (E,)}``, with NaN for the episodes in which an outcome did not happen.
+        """
+        return {}
 
     def episode_outcomes(self) -> FloatArray:
         """Outcomes f_cal of the episodes so far, shape (E, N), in the order of ``outcomes``.
@@ -247,7 +273,23 @@ class ArrayMarket:
             for p, column in zip(self.config.percentiles, quantities[:, g].T, strict=True):
                 measures[percentile(p)] = column
             found.update({outcome_name(supertype, m): v for m, v in measures.items()})
+        if self._measures_own:
+            found.update({k: np.asarray(v) for k, v in self.measure(self._all_trades()).items()})
         return by_name(self.outcomes, found)
+
+    def _all_trades(self) -> Trades:
+        """The trades so far, told apart."""
+        none = [np.empty(0, dtype=np.intp)]
+        flat = np.concatenate(self._trades or none)
+        row, rank = np.divmod(flat, len(self._distinct))
+        steps = [len(trades) for trades in self._trades]
+        return Trades(
+            episode=row // len(self.supertype_space.supertypes),
+            step=np.repeat(np.arange(len(steps)), steps),
+            merchant=np.concatenate(self._trade_merchants or none),
+            quantity=self._distinct[rank],
+            shape=(len(self._inventory), self.episode_length, self.config.num_merchants),
+        )
 
     def _quantity_percentiles(self) -> FloatArray:
         """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rllib_calsheq.core.configuration import from_mapping
 from rllib_calsheq.envs.market.array import ArrayMarket
@@ -22,11 +22,13 @@ class MarketEnv(OneEpisodeEnv):
     """
 
     agent_name = "merchant"
+    #: The array form's class; a subclass names one with outcomes of its own here.
+    market: ClassVar[type[ArrayMarket]] = ArrayMarket
 
     @classmethod
     def array_form(cls, config: Mapping[str, Any] | MarketConfig | None = None) -> ArrayMarket:
         """The market's array form for an environment configuration."""
-        return ArrayMarket(from_mapping(MarketConfig, config, "the market"))
+        return cls.market(from_mapping(MarketConfig, config, "the market"))
 
     @classmethod
     def deviations(
