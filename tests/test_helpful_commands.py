@@ -3,6 +3,8 @@
 import json
 import pickle
 import shlex
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -101,3 +103,35 @@ def test_a_class_that_is_not_in_its_module_is_a_matter_of_versions(tmp_path, cap
     folder = checkpoint_of(tmp_path / "checkpoint_000000", "json")
     said = refusal(capsys, calsheq.main, ["evaluate", folder])
     assert "use the version of the code that the run was made with" in said
+
+
+# --- completion -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "offered"),
+    [
+        (calsheq, ["infe"], ["infer"]),
+        (calsheq, ["backtest", "--dec"], ["--decimal"]),
+        (calsheq, ["targets", "--share-by", "c"], ["count"]),
+        (rllib, ["train", "--ov"], ["--overwrite"]),
+        (rllib, ["train", "--file", "mine"], ["mine.yaml"]),
+    ],
+)
+def test_bash_completes_what_is_begun(tmp_path, capsys, command, words, offered):
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash here")
+    with pytest.raises(SystemExit):
+        command.main(["--print-completion", "bash"])
+    program = command._parser().prog
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "script").write_text(capsys.readouterr().out, encoding="utf-8")
+    typed = shlex.join([program, *words])
+    ask = (
+        f"source ./script; COMP_WORDS=({typed}); COMP_CWORD={len(words)}; "
+        f'COMP_LINE="{typed}"; _shtab_{program}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    run = subprocess.run(
+        ["bash", "-c", ask], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stdout.split() == offered, run.stderr

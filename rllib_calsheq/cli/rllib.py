@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from rllib_calsheq.cli.completion import add_completion
 from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.messages import fail, quieten
 from rllib_calsheq.cli.train import add_train_command
@@ -32,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     add_train_command(commands)
     add_evaluate_command(commands)
+    add_completion(parser)
     return parser
 
 

@@ -25,8 +25,8 @@ PACKAGE = "rllib-calsheq"
 IMPORTED = ("torch", "ray.rllib")
 #: Extras that commands ask for; those for tests are nobody's lack, and that of clusters is Ray's.
 EXTRAS = ("infer", "bo", "sweeps")
-#: Memory and disk below which a run of the size of the main job is not to be begun.
-LEAST_MEMORY, LEAST_DISK = 2e9, 1e9
+#: Memory and disk below which a run is not to be begun. The main job's processes take 1.1 GB.
+LEAST_MEMORY, LEAST_DISK = 1.5e9, 1e9
 #: Part of a disk from which on Ray spills nothing to it any more, and runs stop.
 FULL_DISK = 0.95
 #: Ray's variables: how its nodes know each other, and where the token is.
