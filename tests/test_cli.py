@@ -110,7 +110,10 @@ SHARE = {"supertype_1.share": 0.3}
         (spec({"num_envs_per_worker": 2}), ["num_envs_per_env_runner, which has no effect"]),
         (spec({"use_lstm": True}), ["write model_config: {use_lstm: true}"]),
         (spec({"training_iteration": 9}), ["write stop: {training_iteration: 9} beside config"]),
-        (spec({"stop": {"training_iteration": 9}}), ["stop is a key of the experiment"]),
+        (
+            spec({"stop": {"training_iteration": 9}}),
+            ["no field 'stop': it is a key of the experiment"],
+        ),
         (spec({"learning_rate": 0.01}), ["write lr_shared: {initial: 0.01}"]),
         (spec({"calibrator": {"num_epochs": True}}), ["calibrator 'ppo': num_epochs is True"]),
         (

@@ -117,7 +117,7 @@ def _unknown(config: StatedConfig, key: str, value: Any) -> str:
             f"its arguments{named} as keys of `config` itself"
         )
     if (instead := where_it_belongs(key, value)) is not None:
-        return instead
+        return f"the CALSHEQ configuration has no field {key!r}: {instead}"
     own = [name for name in vars(config) if name not in FIELDS and not name.startswith("_")]
     message = unknown_key_message("the CALSHEQ configuration", key, own, FIELDS)
     return f"{message}, and RLlib's of docs/configuration.md"

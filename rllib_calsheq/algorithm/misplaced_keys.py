@@ -42,7 +42,7 @@ OF_STOP = ("training_iteration", "time_total_s")
 
 
 def where_it_belongs(key: str, value: Any) -> str | None:
-    """What to write instead of an unknown key of the configuration, in a sentence.
+    """What to write instead of an unknown key of the configuration: the end of a sentence.
 
     Args:
         key: The key, which is no field.
@@ -53,25 +53,22 @@ def where_it_belongs(key: str, value: Any) -> str | None:
     """
     if key in OLDER_NAMES:
         name = OLDER_NAMES[key]
-        line = f"{key} is the name that older versions of RLlib had for {name}"
+        line = f"it is the name that older versions of RLlib had for {name}"
         field = FIELDS[name]
         if field.treatment == "honoured":
             return f"{line}: write {name}: {_yaml(value)}"
         return f"{line}, which has no effect on CALSHEQ: {field.reason}"
     if key in OTHER_WORDS:
-        return (
-            f"the CALSHEQ configuration has no field {key!r}: write "
-            f"{OTHER_WORDS[key].format(value=_yaml(value))}"
-        )
+        return f"write {OTHER_WORDS[key].format(value=_yaml(value))}"
     if key in NETWORK_FIELDS:
         return (
-            f"{key} is a field of the shared policy's network: write "
+            "it is a field of the shared policy's network: write "
             f"model_config: {{{key}: {_yaml(value)}}}"
         )
     if key in OF_STOP:
-        return f"{key} says when a run stops: write stop: {{{key}: {_yaml(value)}}} beside config"
+        return f"it says when a run stops: write stop: {{{key}: {_yaml(value)}}} beside config"
     if key in OF_EXPERIMENT:
-        return f"{key} is a key of the experiment: write it beside `config`, not inside"
+        return "it is a key of the experiment: write it beside `config`, not inside"
     return None
 
 
