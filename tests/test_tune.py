@@ -1,6 +1,8 @@
 """Sweeps with Tune: schedulers that stop, copy and pause trials, and a searcher."""
 
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,14 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTra
 from ray.tune.search.optuna import OptunaSearch
 
 from rllib_calsheq import CALSHEQ
+from rllib_calsheq.algorithm import SHARED_POLICY
 from rllib_calsheq.envs import SubwayEnv
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.learning]
 
 METRIC = {"metric": "calibration/reward_pooled", "mode": "max"}
+#: Fields of RLlib's that are swept over.
+LEARNERS_FIELDS = ("gamma", "clip_param", "num_epochs")
 SPACE = {
     "env": SubwayEnv,
     "env_config": {"num_suburbs": 3, "num_inside": 2, "episode_length": 5},
@@ -23,10 +28,24 @@ SPACE = {
 }
 
 
-def fit(folder, space, stages, frequency=0, **tuning):
+class Watched(CALSHEQ):
+    """Reports what its learner and its calibrator work with."""
+
+    def step(self):
+        (used,) = self.learner_group.foreach_learner(
+            lambda learner: {
+                name: getattr(learner.config.get_config_for_module(SHARED_POLICY), name)
+                for name in LEARNERS_FIELDS
+            }
+        )
+        fields = asdict(self.calibration.calibrator.config)
+        return super().step() | {"learner_has": used.get(), "calibrator_has": fields}
+
+
+def fit(folder, space, stages, frequency=0, trainable=CALSHEQ, **tuning):
     """Rows of every trial, in the order in which they were written, by the trial's folder."""
     results = tune.Tuner(
-        CALSHEQ,
+        trainable,
         param_space={**SPACE, **space},
         tune_config=tune.TuneConfig(**tuning),
         run_config=tune.RunConfig(
@@ -123,13 +142,52 @@ def test_a_trial_that_is_paused_goes_on_to_the_last_bit(tmp_path):
     assert paused[-1]["iterations_since_restore"] == 3
 
 
-def test_optuna_chooses_what_is_tried(tmp_path):
+def test_optuna_chooses_what_is_tried_and_it_reaches_learner_and_calibrator(tmp_path):
+    """Fields of the calibration, of RLlib and of the calibrator."""
     space = {
         "lr_ratio": tune.loguniform(0.01, 3.0),
-        "calibrator": {"name": "ppo", "kl_limit": tune.uniform(0.5, 4.0)},
+        "gamma": tune.uniform(0.5, 0.99),
+        "clip_param": tune.uniform(0.1, 0.4),
+        "num_epochs": tune.choice([1, 2]),
+        "calibrator": {"name": "ppo", "kl_limit": tune.uniform(0.5, 4.0), "clip_param": 0.15},
     }
     search = OptunaSearch(seed=0, **METRIC)
-    trials = fit(tmp_path, space, 2, search_alg=search, num_samples=3)
-    configs = [rows[-1]["config"] for rows in trials.values()]
-    assert len({config["lr_ratio"] for config in configs}) == 3
-    assert all(0.5 <= config["calibrator"]["kl_limit"] <= 4.0 for config in configs)
+    trials = fit(tmp_path, space, 2, trainable=Watched, search_alg=search, num_samples=3)
+    rows = [rows[-1] for rows in trials.values()]
+    assert len({row["config"]["lr_ratio"] for row in rows}) == 3
+    assert len({row["learner_has"]["gamma"] for row in rows}) == 3
+    for row in rows:
+        chosen = row["config"]
+        assert 0.5 <= chosen["gamma"] <= 0.99
+        assert row["learner_has"] == {name: chosen[name] for name in LEARNERS_FIELDS}
+        assert 0.5 <= row["calibrator_has"]["kl_limit"] == chosen["calibrator"]["kl_limit"] <= 4.0
+        assert row["calibrator_has"]["clip_param"] == 0.15
+        # The two rates fall at different speeds.
+        rates = row["calibration"]["calibrator"]["learning_rate"], row["calibration"]["lr_shared"]
+        assert rates[0] / rates[1] == pytest.approx(chosen["lr_ratio"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"gamma": tune.grid_search([0.9, 1.5])}, "gamma is 1.5; allowed: numbers in [0, 1]"),
+        ({"clip_parm": tune.grid_search([0.1, 0.2])}, "did you mean 'clip_param'"),
+        ({"lr": tune.grid_search([1e-3, 1e-4])}, "set lr_shared.initial"),
+        ({"calibrator": {"kl_limt": tune.grid_search([1.0, 2.0])}}, "did you mean 'kl_limit'"),
+        ({"calibrator": {"clip_param": tune.grid_search([0.1, -0.2])}}, "clip_param is -0.2"),
+        ({"calibrator": tune.grid_search([{}, {"name": "eki", "clip_param": 1.0}])}, "clip_param"),
+        ({"calibrator": {"name": tune.grid_search(["ppo", "pppo"])}}, "unknown calibrator 'pppo'"),
+    ],
+)
+def test_a_sweep_over_a_field_or_value_that_is_not_allowed_begins_nothing(tmp_path, space, said):
+    mark = tmp_path / "begun"
+
+    class Marks(CALSHEQ):
+        def setup(self, config):
+            mark.touch()
+            super().setup(config)
+
+    with pytest.raises(ValueError, match=re.escape(said)):
+        fit(tmp_path, space, 1, trainable=Marks)
+    assert not mark.exists()
+    assert not list(tmp_path.glob("*/*/result.json"))
