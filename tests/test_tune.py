@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.learning]
 
 METRIC = {"metric": "calibration/reward_pooled", "mode": "max"}
 #: Fields of RLlib's that are swept over.
-LEARNERS_FIELDS = ("gamma", "clip_param", "num_epochs")
+LEARNERS_FIELDS = ("gamma", "clip_param", "kl_target", "num_epochs")
 SPACE = {
     "env": SubwayEnv,
     "env_config": {"num_suburbs": 3, "num_inside": 2, "episode_length": 5},
@@ -92,6 +92,8 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
         hyperparam_mutations={
             "lr_ratio": [0.2, 0.4],
             "lr_shared": {"initial": [0.002, 0.004]},
+            "clip_param": [0.15, 0.25],
+            "kl_target": [0.02, 0.03],
             "calibrator": {"kl_limit": [1.0, 3.0], "clip_param": [0.1, 0.3]},
         },
         **METRIC,
@@ -100,9 +102,12 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
         "seed": tune.grid_search([0, 1]),
         "lr_ratio": 1.0,
         "lr_shared": {"initial": 0.001},
+        "clip_param": 0.2,
+        "kl_target": 0.01,
         "calibrator": {"name": "ppo"},
     }
-    trials = fit(tmp_path, space, 3 * every, frequency=every, scheduler=scheduler)
+    watched = {"trainable": Watched, "scheduler": scheduler}
+    trials = fit(tmp_path, space, 3 * every, frequency=every, **watched)
     one, other = trials.values()
     # With other seeds the two differ, until one is made of the other.
     assert all(numbers(a) != numbers(b) for a, b in zip(one[:every], other[:every], strict=True))
@@ -113,7 +118,12 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
     assert clone["config"]["lr_shared"]["initial"] in (0.002, 0.004)
     assert clone["config"]["calibrator"]["name"] == "ppo"
     assert clone["config"]["calibrator"]["clip_param"] in (0.1, 0.3)
-    # What was changed reaches both optimizers.
+    # What was changed reaches the learner, the calibrator and both optimizers.
+    for name, chosen in (("clip_param", (0.15, 0.25)), ("kl_target", (0.02, 0.03))):
+        assert clone["config"][name] == clone["learner_has"][name] in chosen
+        assert donor["learner_has"][name] not in chosen
+    for name in ("kl_limit", "clip_param"):
+        assert clone["calibrator_has"][name] == clone["config"]["calibrator"][name]
     shared = clone["calibration"]["lr_shared"] / donor["calibration"]["lr_shared"]
     assert shared == pytest.approx(clone["config"]["lr_shared"]["initial"] / 0.001, rel=1e-3)
     rates = [row["calibration"]["calibrator"]["learning_rate"] for row in (clone, donor)]
@@ -148,6 +158,7 @@ def test_optuna_chooses_what_is_tried_and_it_reaches_learner_and_calibrator(tmp_
         "lr_ratio": tune.loguniform(0.01, 3.0),
         "gamma": tune.uniform(0.5, 0.99),
         "clip_param": tune.uniform(0.1, 0.4),
+        "kl_target": tune.uniform(0.01, 0.03),
         "num_epochs": tune.choice([1, 2]),
         "calibrator": {"name": "ppo", "kl_limit": tune.uniform(0.5, 4.0), "clip_param": 0.15},
     }
