@@ -1,5 +1,6 @@
 """Pickles that are read as data: what is no data is refused by name, and is never run."""
 
+import contextlib
 import datetime
 import pickle
 from collections import OrderedDict, deque
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rllib_calsheq.core.plain_pickle import TRUST, ForeignCodeError, load_plain
+from rllib_calsheq.core.plain_pickle import TRUST, ForeignCodeError, UnreadableError, load_plain
 
 DATA = {
     "numbers": [1, -(2**80), 1.5, float("inf"), True, None, 1j, Fraction(1, 3)],
@@ -74,6 +75,29 @@ def test_what_is_no_data_is_refused_by_name_and_not_run(tmp_path, name):
     # `Path.touch` is found by way of `getattr`.
     assert (name in said) or ("builtins.getattr" in said)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("content", [b"", b"\x80\x05", b"hello", pickle.dumps(DATA)[:-40]])
+def test_a_damaged_file_is_named(tmp_path, content, trusted):
+    file = tmp_path / "state.pkl"
+    file.write_bytes(content)
+    with pytest.raises(UnreadableError, match=f"{file} is damaged"):
+        load_plain(file, trusted)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path, seed):
+    """Files in which some bytes are others; what they call is looked up in the same list."""
+    file, rng = tmp_path / "state.pkl", np.random.default_rng(seed)
+    whole = pickle.dumps([OrderedDict(a=np.arange(3)), {1, 2}, "text", 1.5, Fraction(1, 3)])
+    for _ in range(100):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=rng.integers(1, 4)):
+            content[place] = rng.integers(256)
+        file.write_bytes(bytes(content))
+        with contextlib.suppress(ForeignCodeError, UnreadableError):
+            load_plain(file)
 
 
 def test_where_the_user_trusts_its_author_a_pickle_is_read_as_usual(tmp_path, monkeypatch):

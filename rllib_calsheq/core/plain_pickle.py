@@ -42,6 +42,10 @@ class ForeignCodeError(ValueError):
         self.name = name
 
 
+class UnreadableError(ValueError):
+    """A file that is no pickle, or a damaged one."""
+
+
 class PlainUnpickler(pickle.Unpickler):
     """Reads a pickle that calls nothing outside of `PLAIN`.
 
@@ -53,6 +57,23 @@ class PlainUnpickler(pickle.Unpickler):
     def __init__(self, stream: IO[bytes], file: Path) -> None:
         super().__init__(stream)
         self._file = file
+
+    def read(self) -> Any:
+        """What the pickle holds.
+
+        Raises:
+            ForeignCodeError: If it calls what it may not.
+            UnreadableError: If it is damaged.
+        """
+        try:
+            return self.load()
+        except ForeignCodeError:
+            raise
+        except Exception as error:
+            # A damaged one may ask for anything: memory beyond all bounds, keys that are none.
+            raise UnreadableError(
+                f"{self._file} is damaged: {type(error).__name__}: {error}"
+            ) from None
 
     def find_class(self, module: str, name: str) -> Any:
         """What a pickle calls by a name.
@@ -83,8 +104,12 @@ def load_plain(file: Path, trusted: bool = False) -> Any:
 
     Raises:
         ForeignCodeError: If it is not trusted and is more than data.
+        UnreadableError: If it is damaged.
     """
     with open(file, "rb") as stream:
-        if trusted or trusts_checkpoints():
+        if not (trusted or trusts_checkpoints()):
+            return PlainUnpickler(stream, file).read()
+        try:
             return pickle.load(stream)
-        return PlainUnpickler(stream, file).load()
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise UnreadableError(f"{file} is damaged: {error}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pandas as pd
 
 from rllib_calsheq.core.calibrator import stages_finished
 from rllib_calsheq.core.manifest import MANIFEST_FILE, NotWholeError, require_whole
-from rllib_calsheq.core.plain_pickle import ForeignCodeError, load_plain
+from rllib_calsheq.core.plain_pickle import ForeignCodeError, UnreadableError, load_plain
 from rllib_calsheq.core.stages import require_format, require_stated
 
 logger = logging.getLogger(__name__)
@@ -195,8 +194,8 @@ def calibration_state(checkpoint: Path, trusted: bool = False) -> dict[str, Any]
             raise
         # So did versions before 0.2.0, of classes of ours.
         state = None
-    except (EOFError, pickle.UnpicklingError) as error:
-        raise NotWholeError(f"{checkpoint / CALIBRATION_STATE} is damaged: {error}") from None
+    except UnreadableError as error:
+        raise NotWholeError(str(error)) from None
     require_format(state)
     return state
 

@@ -77,23 +77,35 @@ def read_config(file: Path, trusted: bool = False) -> CALSHEQConfig:
 
     Raises:
         ForeignCodeError: If it needs an object that only running a program would make.
+        UnreadableError: If it is damaged.
         ValueError: If it is not a run of CALSHEQ.
     """
     trusted = trusted or trusts_checkpoints()
     with open(file, "rb") as stream:
-        saved = pickle.load(stream) if trusted else _NotingUnpickler(stream, file).load()
-    if isinstance(saved, Noted):
-        raise ForeignCodeError(file, _name(saved))
-    state = saved["ctor_args_and_kwargs"][0][0]
-    if isinstance(state, dict) and not trusted:
+        saved = pickle.load(stream) if trusted else _NotingUnpickler(stream, file).read()
+    state = _arguments(saved, file)
+    if not trusted:
         state = {k: _looked_up(v, file) for k, v in state.items() if k not in MADE_ANEW}
-    if isinstance(state, Noted):
-        raise ForeignCodeError(file, _name(state))
     made_by = state.get("class")
     if not (isinstance(made_by, type) and issubclass(made_by, CALSHEQConfig)):
         raise ValueError(f"{file.parent} is a checkpoint of {made_by}, not of CALSHEQ")
     config: CALSHEQConfig = CALSHEQConfig.from_state({"_problem": None, **state})
     return config
+
+
+def _arguments(saved: Any, file: Path) -> dict[str, Any]:
+    """The configuration's fields, the only argument of an algorithm."""
+    if isinstance(saved, Noted):
+        raise ForeignCodeError(file, f"an object made by {_name(saved)}")
+    try:
+        ((state,), _) = saved["ctor_args_and_kwargs"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{file} holds no algorithm's arguments as RLlib writes them") from None
+    if isinstance(state, Noted):
+        raise ForeignCodeError(file, f"an object made by {_name(state)}")
+    if not isinstance(state, dict):
+        raise ValueError(f"{file} holds no fields of an algorithm's configuration")
+    return state
 
 
 def _looked_up(value: Any, file: Path) -> Any:
