@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 
-from rllib_calsheq.cli import rllib
+from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.cli import rllib, train
 from rllib_calsheq.data.experiment_files import load_experiments
 from rllib_calsheq.running.stated_run import (
     begun_with,
@@ -50,7 +51,7 @@ def run(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"gamma": 0.9}, "config.gamma: unknown then, 0.9 now"),
+        ({"gamma": 0.9}, "config.gamma: not stated then, 0.9 now"),
         ({"lr_ratio": 0.3}, "config.lr_ratio: {'grid_search': [1.0, 0.3]} then, 0.3 now"),
         (
             {"lr_ratio": {"grid_search": [1.0, 0.4]}},
@@ -59,8 +60,8 @@ def run(tmp_path):
         ({"targets": {"suburbs.subway_rate": 0.7}}, "suburbs.subway_rate: 0.8 then, 0.7 now"),
         ({"env_config": {"num_inside": 5}}, "num_inside"),
         ({"calibrator": {"kl_limit": 2.5}}, "kl_limit"),
-        ({"num_env_runners": 1}, "config.num_env_runners: unknown then, 1 now"),
-        ({"seed": 1}, "config.seed: unknown then, 1 now"),
+        ({"num_env_runners": 1}, "config.num_env_runners: not stated then, 1 now"),
+        ({"seed": 1}, "config.seed: not stated then, 1 now"),
     ],
 )
 def test_a_changed_field_is_named_before_anything_starts(tmp_path, run, capsys, changed, said):
@@ -87,6 +88,11 @@ def test_what_comes_to_the_same_may_be_stated_in_another_way(tmp_path, run):
     assert "gamma" not in begun_with(run, asked["config"])
 
 
+def test_a_default_that_is_stated_comes_to_the_same(tmp_path, run):
+    same = load(tmp_path, {**CONFIG, "gamma": CALSHEQConfig().gamma, "calibrator": {"name": "ppo"}})
+    train._require_same(run, same, stated(same, 1))
+
+
 def test_when_a_run_stops_may_change_and_what_has_no_effect_any_more_is_named(
     tmp_path, run, capsys
 ):
@@ -96,7 +102,7 @@ def test_when_a_run_stops_may_change_and_what_has_no_effect_any_more_is_named(
     require_same_stated(run, stated(load(tmp_path, checkpoint_config=often), 3))
     said = capsys.readouterr().out
     assert "num_samples: 1 then, 3 now: a run that goes on keeps the first" in said
-    assert "checkpoint_config.checkpoint_frequency: unknown then, 2 now" in said
+    assert "checkpoint_config.checkpoint_frequency: not stated then, 2 now" in said
 
 
 def test_a_run_of_an_earlier_version_has_no_note(tmp_path):

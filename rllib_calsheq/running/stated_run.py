@@ -18,6 +18,8 @@ from rllib_calsheq.running.resuming import newest_state
 
 #: In the run's folder.
 STATED_FILE = "experiment.json"
+#: Stands for a field that the file leaves out.
+NOT_STATED = "not stated"
 #: Statuses of Tune's trials.
 FINISHED, WAITING = "TERMINATED", "PENDING"
 
@@ -60,7 +62,7 @@ def require_same_stated(
         return
     then = json.loads(file.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(asked))
-    found = differences(then["config"], now["config"], "config.")
+    found = differences(then["config"], now["config"], "config.", NOT_STATED)
     if found and not _come_to_the_same(then["config"], now["config"], resolve):
         more = len(found) - MOST_DIFFERENCES
         said = found[:MOST_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
@@ -69,7 +71,7 @@ def require_same_stated(
             "on with the one that it was begun with, and to another `stop` if the file has one: "
             "put these back, or start the run again under another --name"
         )
-    for line in differences(then | {"config": None}, now | {"config": None}):
+    for line in differences(then | {"config": None}, now | {"config": None}, missing=NOT_STATED):
         print(f"{line}: a run that goes on keeps the first", flush=True)
 
 
