@@ -34,6 +34,7 @@ from rllib_calsheq.results.checkpoints import (
     trial_checkpoints,
 )
 from rllib_calsheq.results.evaluation import FrozenRun
+from rllib_calsheq.results.saved_config import read_config
 
 from echo_env import EchoEnv
 
@@ -323,6 +324,25 @@ def test_what_a_checkpoint_brings_along_is_not_run_to_evaluate_it(
         read(copy)
     assert re.search(r"mkdir|Popen|_make_skeleton_class", str(refused.value))
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("rllib_calsheq.core.files", "os.remove"),
+        ("rllib_calsheq.results.saved_config", "importlib.import_module"),
+        ("ray.rllib.utils.checkpoints", "pathlib.Path"),
+        ("os", "remove"),
+        ("nowhere", "Nothing"),
+    ],
+)
+def test_names_do_not_lead_out_of_a_package_by_way_of_what_it_imports(tmp_path, module, name):
+    named = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
+    fields = b"\x80\x04}\x8c\x14ctor_args_and_kwargs}\x8c\x03env" + named + b"\x93s\x85}\x86s."
+    file = tmp_path / ARGUMENTS_FILE
+    file.write_bytes(fields)
+    with pytest.raises(ForeignCodeError, match=re.escape(f"{file} holds {module}.{name}, ")):
+        read_config(file)
 
 
 def test_its_class_is_not_looked_at(copy, monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pickle
+import types
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class _NotingUnpickler(PlainUnpickler):
             return HELD[module, name]
         if module.startswith(OURS):
             found = _look_up(f"{module}:{name}")
-            if isinstance(found, type) and dataclasses.is_dataclass(found):
+            if dataclasses.is_dataclass(found) and _may_be_named(found):
                 return found
         return type(name, (Noted,), {"named": f"{module}:{name}"})
 
@@ -114,7 +115,7 @@ def _looked_up(value: Any, file: Path) -> Any:
         raise ForeignCodeError(file, f"an object made by {_name(value)}")
     if isinstance(value, type) and issubclass(value, Noted):
         found = _look_up(value.named)
-        if not _may_be_named(found, value.named):
+        if not _may_be_named(found):
             raise ForeignCodeError(file, _name(value))
         return found
     if isinstance(value, dict):
@@ -127,10 +128,12 @@ def _looked_up(value: Any, file: Path) -> Any:
     return value
 
 
-def _may_be_named(found: Any, named: str) -> bool:
+def _may_be_named(found: Any) -> bool:
+    """By where a thing is at home, not by the name that led to it: modules hold others'."""
+    home = str(getattr(found, "__module__", ""))
     if isinstance(found, type):
-        return issubclass(found, BASES) or named.startswith((OURS, RLLIBS))
-    return callable(found) and named.startswith(OURS)
+        return issubclass(found, BASES) or home.startswith((OURS, RLLIBS))
+    return isinstance(found, types.FunctionType) and home.startswith(OURS)
 
 
 def _look_up(named: str) -> Any:
