@@ -73,7 +73,10 @@ def infer(
     bench = Bench(laboratory, workers, _Report(progress))
     found, first = explore(question, bench, config, progress)
     lag = None
-    if config.relearned and laboratory.trains_on:
+    obstacle = laboratory.why_not_trained_on() if config.relearned else None
+    if obstacle:
+        progress(f"not corrected for the policy's lag: {obstacle}")
+    elif config.relearned:
         rng = stream_rng(Stream.DESIGNS, config.seed, RELEARNING)
         before, after = bench.relearn(
             "relearned", RELEARNING, lambda: found.draws.thinned(config.relearned, rng)

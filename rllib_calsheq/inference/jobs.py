@@ -71,7 +71,7 @@ class Laboratory:
 
     @cached_property
     def game(self) -> FrozenGame:
-        """The same with the environment's array form, which training on needs."""
+        """The same as arrays, which training on needs."""
         return FrozenGame(self.run.path, CertificateConfig(seed=self.config.seed))
 
     def identity(self) -> dict[str, Any]:
@@ -83,11 +83,12 @@ class Laboratory:
             "settings": asdict(self.config),
         }
 
-    @property
-    def trains_on(self) -> bool:
-        """Whether the shared policy can be trained on here."""
-        has_memory = bool(self.run.config.model_config.get("use_lstm"))
-        return hasattr(self.run.config.env, "array_form") and not has_memory
+    def why_not_trained_on(self) -> str | None:
+        """Why the shared policy cannot be trained on here, None where it can."""
+        try:
+            return None if self.game else ""
+        except ValueError as error:
+            return str(error)
 
     def compute(self, job: Job) -> Arrays:
         """Does a job."""
