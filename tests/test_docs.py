@@ -202,3 +202,40 @@ def test_no_file_names_this_machine():
             continue
         found += [f"{name}: {needle}" for needle in needles if needle in text]
     assert not found
+
+
+def shown_by(page):
+    """``(files of tests, what -k selects in them, whether those of -m cluster)`` for each command
+    that a page names."""
+    for command in re.findall(r"`((?:-m cluster )?tests/[^`]+)`", page):
+        words = shlex.split(command)
+        files = [word for word in words if word.startswith("tests/")]
+        yield files, words[words.index("-k") + 1] if "-k" in words else "", "-m" in words
+
+
+def names_of_tests(file, cluster):
+    """The names that `-k` looks at, but for parameters', of a file's tests with or without
+    the mark `cluster`."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    all_marked = any(mark.startswith("pytestmark") and "mark.cluster" in mark for mark in marks)
+    found = set()
+    for outer in tree.body:
+        for node in outer.body if isinstance(outer, ast.ClassDef) else [outer]:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                own = any("mark.cluster" in ast.unparse(mark) for mark in node.decorator_list)
+                if (all_marked or own) == cluster:
+                    found |= {node.name, getattr(outer, "name", "")}
+    return found
+
+
+def test_every_test_that_shows_a_fault_exists():
+    shown = list(shown_by((ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
+    assert len(shown) > 25
+    for files, selection, cluster in shown:
+        for file in files:
+            names = names_of_tests(file, cluster)
+            assert names, f"{file}: cluster {cluster}"
+            # Each alternative has to choose something: pytest says nothing of one that does not.
+            for word in selection.split(" or "):
+                assert any(word in name for name in names), f"{file} -k {selection!r}: {word}"
