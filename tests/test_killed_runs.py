@@ -142,7 +142,7 @@ def test_a_kill_costs_a_run_that_states_no_frequency_what_the_clock_allows(tmp_p
         assert sum(took[stage] for stage in range(one + 1, other)) <= every + max(took.values())
 
 
-@pytest.mark.learning
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_study_goes_on_and_recovers_the_share(tmp_path, ray_folder):
     study = tmp_path / "study"
