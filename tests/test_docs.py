@@ -204,27 +204,32 @@ def test_no_file_names_this_machine():
     assert not found
 
 
+#: Marks of tests that are left out unless they are asked for.
+LEFT_OUT = ("cluster", "slow")
+
+
 def shown_by(page):
-    """``(files of tests, what -k selects in them, whether those of -m cluster)`` for each command
-    that a page names."""
-    for command in re.findall(r"`((?:-m cluster )?tests/[^`]+)`", page):
+    """``(files of tests, what -k selects in them, what -m asks for)`` of the commands on a page."""
+    for command in re.findall(r"`((?:-m \w+ )?tests/[^`]+)`", page):
         words = shlex.split(command)
         files = [word for word in words if word.startswith("tests/")]
-        yield files, words[words.index("-k") + 1] if "-k" in words else "", "-m" in words
+        after = {word: words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-k", "-m")}
+        yield files, after.get("-k", ""), after.get("-m", "")
 
 
-def names_of_tests(file, cluster):
-    """The names that `-k` looks at, but for parameters', of a file's tests with or without
-    the mark `cluster`."""
+def names_of_tests(file, mark):
+    """The names that `-k` looks at, but for parameters', of a file's tests that a mark leaves out,
+    or of those that none does."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
-    all_marked = any(mark.startswith("pytestmark") and "mark.cluster" in mark for mark in marks)
+    of_file = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    of_file = [text for text in of_file if text.startswith("pytestmark")]
     found = set()
     for outer in tree.body:
         for node in outer.body if isinstance(outer, ast.ClassDef) else [outer]:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                own = any("mark.cluster" in ast.unparse(mark) for mark in node.decorator_list)
-                if (all_marked or own) == cluster:
+                marks = of_file + [ast.unparse(decorator) for decorator in node.decorator_list]
+                own = [m for m in LEFT_OUT if any(f"mark.{m}" in text for text in marks)]
+                if own == ([mark] if mark else []):
                     found |= {node.name, getattr(outer, "name", "")}
     return found
 
@@ -232,10 +237,10 @@ def names_of_tests(file, cluster):
 def test_every_test_that_shows_a_fault_exists():
     shown = list(shown_by((ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
     assert len(shown) > 25
-    for files, selection, cluster in shown:
+    for files, selection, mark in shown:
         for file in files:
-            names = names_of_tests(file, cluster)
-            assert names, f"{file}: cluster {cluster}"
+            names = names_of_tests(file, mark)
+            assert names, f"{file} -m {mark!r}"
             # Each alternative has to choose something: pytest says nothing of one that does not.
             for word in selection.split(" or "):
                 assert any(word in name for name in names), f"{file} -k {selection!r}: {word}"
