@@ -185,16 +185,18 @@ def evaluate(
         ``tolerance`` and ``miss`` in scales, ``met``. r(Λ_0) is the target file's, measured with a
         policy trained at Λ_0; where it has none, or `parameters` moves Λ_0, it is measured with
         this policy. ``verdict`` is `Verdict.to_mapping` (None without targets), ``at_bounds`` the
-        parameters that stand at a bound.
+        parameters that stand at a bound. ``every_outcome`` holds all outcomes, targets or not:
+        ``name``, ``description``, ``value``, ``stderr``, ``median``. ``environment`` has the number
+        of ``agents`` and the ``episode_length`` (None where it varies).
     """
     run = FrozenRun(checkpoint)
     seed = run.seed if seed is None else seed
     profile, parameters = run.calibration.calibrated_profile(), run.calibration.parameters
     fitted = run.measure(profile, episodes, seed)
-    known = run.config.target_file()
+    known, problem = run.config.target_file(), run.config.problem()
     verdict = judge(run.targets, fitted.outcomes, fitted.stderr) if len(run.targets) else None
     # That of the file was measured at the environment's own Λ_0.
-    moved = bool((run.calibration.space.start != run.config.problem().space.start).any())
+    moved = bool((run.calibration.space.start != problem.space.start).any())
     if known.reward_start is not None and not moved:
         start = known.reward_start
     else:
@@ -226,4 +228,15 @@ def evaluate(
             }
             for i, found in zip(run.targets.index, verdict.targets if verdict else (), strict=True)
         ],
+        "every_outcome": [
+            {
+                "name": outcome.name,
+                "description": outcome.description,
+                "value": float(fitted.outcomes[i]),
+                "stderr": float(fitted.stderr[i]),
+                "median": float(fitted.medians[i]),
+            }
+            for i, outcome in enumerate(run.calibration.columns.all)
+        ],
+        "environment": {"agents": problem.num_agents, "episode_length": problem.episode_length},
     }
