@@ -50,9 +50,7 @@ class Page:
         os.close(to_read)
         os.close(to_write)
         target = self.send("Target.createTarget", url="about:blank", session=None)["targetId"]
-        attached = self.send(
-            "Target.attachToTarget", targetId=target, flatten=True, session=None
-        )
+        attached = self.send("Target.attachToTarget", targetId=target, flatten=True, session=None)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.send(f"{domain}.enable")

@@ -17,6 +17,8 @@ from rllib_calsheq.results.checkpoints import (
     trial_checkpoints,
 )
 
+#: Trials that a report at the end of a run shows side by side, at most.
+MOST_TRIALS = 12
 #: Exit code of a strict command whose targets are not all met.
 MISSED = 3
 
@@ -95,8 +97,13 @@ def verdict_line(found: dict[str, Any]) -> str:
     return f"{found['verdict']['summary']} (worst miss {found['verdict']['worst_miss']:.2f} scales)"
 
 
-def finish_run(folder: Path, *, evaluate: bool) -> list[dict[str, Any]]:
+def finish_run(folder: Path, *, evaluate: bool, report: bool) -> list[dict[str, Any]]:
     """Draws every trial's pictures and, if asked to, evaluates their last checkpoints.
+
+    Args:
+        folder: The run's folder.
+        evaluate: Whether to evaluate.
+        report: Whether to write the run's report.
 
     Returns:
         The evaluations; those of trials without a checkpoint are left out.
@@ -115,7 +122,26 @@ def finish_run(folder: Path, *, evaluate: bool) -> list[dict[str, Any]]:
             print(f"drew {picture}", flush=True)
         if evaluate and trial_checkpoints(trial):
             found.append(_evaluate_trial(trial))
+    if report:
+        _write_report(folder, len(trials))
     return found
+
+
+def _write_report(folder: Path, trials: int) -> None:
+    """Writes the report of a run; says why where there is none, since the run itself went well."""
+    if trials > MOST_TRIALS:
+        print(
+            f"no report of {trials} trials side by side: calsheq report TRIAL [TRIAL ...] writes "
+            f"one"
+        )
+        return
+    from rllib_calsheq.reporting.writing import write_report
+
+    try:
+        for file in write_report([folder]):
+            print(f"wrote {file}", flush=True)
+    except Exception as error:
+        print(f"no report was written: {error}; later: calsheq report {folder}", flush=True)
 
 
 def _evaluate_trial(trial: Path) -> dict[str, Any]:

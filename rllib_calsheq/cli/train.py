@@ -41,6 +41,9 @@ def add_train_command(commands: Any) -> None:
         help="go on from the last checkpoints of the run of this name",
     )
     run.add_argument("--strict", action="store_true", help=STRICT_HELP)
+    run.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report at the end"
+    )
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     run.set_defaults(function=_train)
 
@@ -159,6 +162,10 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         maps = [config.parameter_map() for config in configurations(experiment)]
         require_readable(folder, [parameters.stated for parameters in maps])
     with sole_use(folder):
+        if experiment.is_calsheq:
+            from rllib_calsheq.results.provenance import record_start
+
+            record_start(folder, command_line("rllib", args.line))
         _start_ray(experiment, args.verbose)
         # Ray has taken SIGTERM for itself.
         stop.listen()
@@ -193,7 +200,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         with naming_a_full_disk(folder, go_on):
             with stop.training():
                 results = tuner.fit()
-            return _report(experiment, folder, results, go_on, strict=args.strict)
+            return _report(experiment, folder, results, go_on, args)
 
 
 def _start_ray(experiment: Any, verbose: bool) -> None:
@@ -249,13 +256,16 @@ def _trainable(experiment: Any) -> Any:
     return experiment.run
 
 
-def _report(experiment: Any, folder: Path, results: Any, go_on: str, strict: bool) -> int:
+def _report(
+    experiment: Any, folder: Path, results: Any, go_on: str, args: argparse.Namespace
+) -> int:
     """Draws the pictures, prints the evaluation, and says which trials failed and why."""
     code = 0
+    strict = args.strict
     if experiment.is_calsheq:
         from rllib_calsheq.cli.reports import MISSED, all_met, finish_run
 
-        found = finish_run(folder, evaluate=strict or len(results) == 1)
+        found = finish_run(folder, evaluate=strict or len(results) == 1, report=args.report)
         judged = experiment.config.get("targets") is not None
         code = MISSED if strict and judged and not all_met(found) else 0
     print(f"results in {folder}", flush=True)

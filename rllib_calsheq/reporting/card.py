@@ -15,7 +15,7 @@ from rllib_calsheq.reporting.document import (
     number,
 )
 from rllib_calsheq.reporting.facts import RunFacts
-from rllib_calsheq.reporting.words import RECENT, limits, plural
+from rllib_calsheq.reporting.words import RECENT, limits
 from rllib_calsheq.results.provenance import machine_in_words
 
 #: Where the parts that model risk guidance (SR 11-7) and the ODD protocol ask for stand here.
@@ -37,7 +37,8 @@ def purpose_section(runs: Sequence[RunFacts]) -> Section:
     """What the model is for, and what is in it."""
     facts = runs[0]
     uses = Bullets((
-        "Made for: finding parameters of the simulated agents under which the simulation, its agents "
+        "Made for: finding parameters of the simulated agents under which the simulation, its "
+        "agents "
         "having learned, shows what is observed.",
         "Good for: what-if questions about simulated agents that behave as the calibrated ones do, "
         "with the intervals and the certificate beside them.",
@@ -88,15 +89,18 @@ def data_section(runs: Sequence[RunFacts]) -> Section:
             continue
         if run.known.get("profile"):
             said = (
-                "the targets were made from a hidden profile of the same model, which is known here, so "
+                "The targets were made from a hidden profile of the same model, which is known "
+                "here, so "
                 "that recovery can be measured. They are no data of the world."
             )
         elif source:
-            said = "the targets come from " + ", ".join(f"{k}: {v}" for k, v in source.items()) + "."
+            said = (
+                "The targets come from " + ", ".join(f"{k}: {v}" for k, v in source.items()) + "."
+            )
         else:
-            said = "the target file does not say where the targets come from."
+            said = "The target file does not say where the targets come from."
         hashed = f" Short name (hash) of the targets: `{run.targets_hash}`."
-        words.append(name + said[0].upper() * (not name) + said[not name :] + hashed)
+        words.append(name + said + hashed)
     return Section.of("data", "Data", Text(tuple(words)) if words else None, _targets(runs))
 
 
@@ -105,9 +109,9 @@ def _targets(runs: Sequence[RunFacts]) -> Table | None:
     for run in runs:
         errors = run.known.get("standard_errors") or {}
         for t in run.targets:
-            cells = (f"`{t.outcome}`", number(t.value, ".5g"), number(errors.get(t.outcome), ".2g"),
-                     number(t.scale), number(t.weight, ".3g"), number(t.tolerance, "g"))  # fmt: skip
-            rows[cells] = None
+            error = number(errors.get(t.outcome), ".2g")
+            fields = (number(t.scale), number(t.weight, ".3g"), number(t.tolerance, "g"))
+            rows[f"`{t.outcome}`", number(t.value, ".5g"), error, *fields] = None
     if not rows:
         return None
     heads = ("outcome", "target value", "its standard error", "scale", "weight", "tolerance")
@@ -122,14 +126,17 @@ def assumptions_section(runs: Sequence[RunFacts]) -> Section:
         "Assumptions",
         Bullets(
             (
-                "Agents are of one of a few supertypes. An agent draws its type from its supertype at the "
+                "Agents are of one of a few supertypes. An agent draws its type from its "
+                "supertype at the "
                 "start of an episode; the supertypes' parameters are what is calibrated.",
-                "All agents share one policy, which sees the agent's type, and which is trained by PPO on "
+                "All agents share one policy, which sees the agent's type, and which is trained "
+                "by PPO on "
                 "its reward. A shared equilibrium is where no agent gains by leaving that policy.",
                 "Calibrator and policy learn at the same time, the policy faster. Calibrator: "
                 + ", ".join(f"`{c}`" for c in calibrators)
                 + ".",
-                "A target is a number that the mean outcome of episodes should have. A miss counts in "
+                "A target is a number that the mean outcome of episodes should have. A miss "
+                "counts in "
                 "units of its scale, with the weight of the target.",
                 "Episodes are independent given the profile and the policy.",
             )
@@ -147,9 +154,11 @@ def monitoring_section(runs: Sequence[RunFacts]) -> Section:
     advice = Bullets((
         "When the data change: make the targets anew (`calsheq targets`) and compare their short "
         "name with the one above. Calibrate anew if a target moved by more than its tolerance.",
-        "When the model, a version or the machine changes: `rllib evaluate RUN --strict` judges the "
+        "When the model, a version or the machine changes: `rllib evaluate RUN --strict` judges "
+        "the "
         "targets again and exits with 3 if one is missed.",
-        "When decisions hang on a parameter: `calsheq infer RUN`. When they hang on agents that have "
+        "When decisions hang on a parameter: `calsheq infer RUN`. When they hang on agents that "
+        "have "
         "learned all they can: `calsheq certify RUN`.",
     ))  # fmt: skip
     return Section.of("monitoring", "Monitoring", advice, _health(runs))
@@ -217,10 +226,8 @@ def _made(run: RunFacts) -> dict[str, str]:
         "stages": str(run.stages),
         "particles": str(run.particles or "–"),
         "time in stages": duration(run.seconds),
-        "agent steps": number(run.last("num_env_steps_sampled_lifetime"), ",.0f"),
+        "steps of the environment": number(run.last("num_env_steps_sampled_lifetime"), ",.0f"),
         "ended": str(last.get("date", "–")),
         "machine of the driver": "; ".join(machines) or "not recorded",
-        "env runners": "in the driver" if not runners else plural(int(runners), "process").replace(
-            "processs", "processes"
-        ),
+        "env runners": "in the driver" if not runners else f"{runners}, in processes of their own",
     }  # fmt: skip

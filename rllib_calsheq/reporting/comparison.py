@@ -36,7 +36,8 @@ def configuration_section(runs: Sequence[RunFacts]) -> Section:
     said = None
     if len(runs) > 1:
         said = Text((
-            f"{marked} of the fields that were stated differ between the runs; they come first and are "
+            f"{marked} of the fields that were stated differ between the runs; they come first "
+            f"and are "
             "marked." if marked else "The runs state the same configuration.",
         ))  # fmt: skip
     return Section.of("configuration", "Configuration", said, table)

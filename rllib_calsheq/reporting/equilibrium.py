@@ -8,7 +8,15 @@ from typing import Any
 from rllib_calsheq.reporting.document import Figure, Section, Table, Text, interval, number
 from rllib_calsheq.reporting.evidence import Z
 from rllib_calsheq.reporting.facts import RunFacts
-from rllib_calsheq.reporting.figures import Trace, dots, line, lines_layout, rows_layout, run_colour, upright
+from rllib_calsheq.reporting.figures import (
+    Trace,
+    dots,
+    line,
+    lines_layout,
+    rows_layout,
+    run_colour,
+    upright,
+)
 from rllib_calsheq.results.palette import MAIN, OTHER, WHOLE
 from rllib_calsheq.results.reading import OUTCOMES, names_of
 
@@ -22,7 +30,8 @@ def equilibrium_section(runs: Sequence[RunFacts]) -> Section:
     if not certified:
         why = (
             "Whether one agent could do better by leaving the shared policy was not measured: "
-            "`calsheq certify RUN` looks for such deviations, and for the lag gap, which says how much "
+            "`calsheq certify RUN` looks for such deviations, and for the lag gap, which says "
+            "how much "
             "the fit changes when the policy is trained on at the calibrated profile."
         )
         return Section.of("equilibrium", "Equilibrium", Text((why,)))
@@ -46,19 +55,24 @@ def gain_in_words(found: Mapping[str, Any]) -> str:
 def _certified(run: RunFacts, named: bool) -> list[Any]:
     found = run.certificate
     assert found is not None
-    lag = found["lag"]
+    lag, budget = found["lag"], found["budget"]
     first = gain_in_words(found)
     words = [
-        (f"{run.label}: " if named else "") + first[0].upper() + first[1:] + ", as far as the search "
+        (f"{run.label}: " if named else "")
+        + first[0].upper()
+        + first[1:]
+        + ", as far as the search "
         "went; a better search may find more (the number is a lower bound of Definition 1's ε). "
         f"Measured at stage {found['stage']} of {run.stages}.",
-        found["statement"],
+        f"The search: {budget['deviators']} deviators with {budget['training_episodes']} training "
+        f"episodes each, and {budget['untrained_deviations']} deviations that need no training.",
     ]
     if lag is not None and lag["gap"] is not None:
         words.append(
             f"Lag gap: the fit is {lag['reward_before']:.3f} at the checkpoint and "
             f"{lag['reward_after']:.3f} after {found['budget']['settling_stages']} more stages of "
-            f"training at fixed supertypes, a change of {lag['gap']:+.3f} ± {lag['gap_stderr']:.3f}. "
+            f"training at fixed supertypes, a change of {lag['gap']:+.3f} ± "
+            f"{lag['gap_stderr']:.3f}. "
             "Near 0 the policy has kept up with the calibrator."
         )
     return [Text(tuple(words)), _gains(run, found, named), _gain_table(found), _lag_table(lag)]
@@ -84,7 +98,8 @@ def _gains(run: RunFacts, found: Mapping[str, Any], named: bool) -> Figure:
     return Figure(
         f"gains-{run.label}",
         "What one deviating agent gains" + (f": {run.label}" if named else ""),
-        "Dot: gain on fresh episodes; line: 95 % interval. Kinds of deviation that lose more than the "
+        "Dot: gain on fresh episodes; line: 95 % interval. Kinds of deviation that lose more "
+        "than the "
         "axis shows stand in the table alone.",
         tuple(data), {**layout, "shapes": [upright(0.0)]},
     )  # fmt: skip
@@ -156,7 +171,7 @@ def _every_outcome(runs: Sequence[RunFacts]) -> Table | None:
 
     kinds = list(dict.fromkeys(name.removeprefix(f"{owner(name)}{DOT}") for name in names))
     owners = [s for s in [*supertypes, None] if any(owner(name) == s for name in names)]
-    heads = ["outcome", "what it is"]
+    heads = ["outcome"]
     for run in runs:
         for s in owners:
             heads.append(" ".join(filter(None, [run.label if len(runs) > 1 else "", s or "value"])))
@@ -169,7 +184,7 @@ def _every_outcome(runs: Sequence[RunFacts]) -> Table | None:
                 row = found[run.label].get(f"{s}{DOT}{kind}" if s else kind)
                 said = said or (row[2] if row else "")
                 cells.append(_with_error(*row[:2]) if row else "–")
-        rows.append([f"`{kind}`", said or "–", *cells])
+        rows.append([f"`{kind}`" + (f" {said}" if said else ""), *cells])
     return Table.of("Every outcome: mean ± standard error", heads, rows)
 
 
@@ -216,5 +231,3 @@ def _breakdowns(runs: Sequence[RunFacts]) -> list[Any]:
         )
         found.append(Table.of(title[0].upper() + title[1:], ("", *columns), cells, folded=True))
     return found
-
-

@@ -29,12 +29,20 @@ from rllib_calsheq.reporting.figures import (
     span,
     upright,
 )
-from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, OTHER, SECOND, WHOLE
+from rllib_calsheq.results.palette import FURTHER, GOAL, GUIDE, MAIN, OTHER, SECOND, WHOLE
 
 #: Half the width of a 95 % interval, in standard errors.
 Z = 1.96
-#: Colours of what is known of a parameter, as in the pictures of an inference.
-KNOWN = {Knowledge.PINNED: MAIN, Knowledge.FREE: OTHER}
+#: The axis of misses reaches so far beyond the largest.
+ROOM = 1.3
+#: Colours of what is known of a parameter.
+KNOWN = {
+    Knowledge.PINNED: MAIN,
+    Knowledge.NARROWED: FURTHER[3],
+    Knowledge.ABOVE: SECOND,
+    Knowledge.BELOW: FURTHER[1],
+    Knowledge.FREE: OTHER,
+}
 
 
 def targets_section(runs: Sequence[RunFacts]) -> Section:
@@ -43,15 +51,18 @@ def targets_section(runs: Sequence[RunFacts]) -> Section:
     if not judged:
         why = (
             "No target was judged: the run has no evaluation (`evaluation.json`). "
-            "`rllib train` makes one at the end of a run of one trial; `rllib evaluate RUN` prints one."
+            "`rllib train` makes one at the end of a run of one trial; `rllib evaluate RUN` "
+            "prints one."
             if any(run.targets for run in runs)
             else "The run has no targets: nothing was to be met."
         )
         return Section.of("targets", "Targets", Text((why,)))
     episodes = judged[0].evaluation["episodes"] if judged[0].evaluation else 0
     how = (
-        f"Each outcome is the mean over {episodes} fresh episodes at the calibrated profile, with the "
-        "policy as it is. A target is met if that mean is within its tolerance, in scales; the scale "
+        f"Each outcome is the mean over {episodes} fresh episodes at the calibrated profile, "
+        f"with the "
+        "policy as it is. A target is met if that mean is within its tolerance, in scales; the "
+        "scale "
         "of a target says which miss counts as large."
     )
     tables = [_verdicts(run, len(runs) > 1) for run in judged]
@@ -71,7 +82,7 @@ def _verdict(met: bool) -> Cell:
 def _verdicts(run: RunFacts, named: bool) -> Table:
     heads = ("target", "value", "standard error", "target value", "miss / scale", "tolerance",
              "verdict")  # fmt: skip
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             Cell(f"`{row['name']}`"), number(row["value"]), number(row["stderr"], ".2g"),
             number(row["target"]), number(row["miss"], ".2f"), number(row["tolerance"], "g"),
@@ -136,12 +147,15 @@ def _misses(runs: Sequence[RunFacts]) -> Figure:
             )  # fmt: skip
     layout = rows_layout(names, "outcome less target, in scales")
     shapes = [upright(0.0)]
+    reach = max([abs(x) for trace in data for x in trace["x"]] + list(tolerances))
+    layout["xaxis"]["range"] = [-ROOM * reach, ROOM * reach]
     if len(tolerances) == 1:
         within = tolerances.pop()
         shapes.insert(0, span(-within, within))
     return Figure(
         "misses", "How far each outcome is from its target",
-        "Dot: mean outcome less its target, with a 95 % interval. Green strip: the tolerance, where "
+        "Dot: mean outcome less its target, with a 95 % interval. Green strip: the tolerance, "
+        "where "
         "all targets share one.",
         tuple(data), {**layout, "shapes": shapes},
     )  # fmt: skip
@@ -154,7 +168,8 @@ def profile_section(runs: Sequence[RunFacts]) -> Section:
     if not inferred:
         blocks.append(
             Text((
-                "Below is one profile that the calibration ended at. Others may explain the targets "
+                "Below is one profile that the calibration ended at. Others may explain the "
+                "targets "
                 "as well: which, with an interval and a word for each parameter, says "
                 "`calsheq infer RUN`, which was not run.",
             ))
@@ -221,11 +236,11 @@ def _intervals(run: RunFacts, named: bool) -> Figure:
     for knowledge in dict.fromkeys(row["knowledge"] for row in rows):
         chosen = [row for row in rows if row["knowledge"] == knowledge]
         own = [row["name"] for row in chosen]
-        colour = KNOWN.get(Knowledge(knowledge), SECOND)
+        colour = KNOWN[Knowledge(knowledge)]
         for k, width in ((0, 12), (1, 4)):
-            ends = [[placed(row, row["intervals"][k][e]) for row in chosen] for e in (0, 1)]
+            lows, highs = ([placed(row, row["intervals"][k][e]) for row in chosen] for e in (0, 1))
             data.append(
-                bars(own, *ends, knowledge, colour, width, group=knowledge, shown=k == 0)
+                bars(own, lows, highs, knowledge, colour, width, group=knowledge, shown=k == 0)
             )
     texts = [
         f"{row['name']}: {row['knowledge']}<br>median {row['median']:.3g}, 50 % "
@@ -312,7 +327,8 @@ def predictions_section(runs: Sequence[RunFacts]) -> Section | None:
         return None
     blocks: list[Any] = [
         Text((
-            "What the profiles that explain the targets say of every mean outcome: the bands hold the "
+            "What the profiles that explain the targets say of every mean outcome: the bands "
+            "hold the "
             "middle 50 and 90 % of what they give. A target outside of its band is out of the "
             "model's reach, or of this inference's.",
         ))
@@ -346,8 +362,8 @@ def _bands(run: RunFacts, named: bool) -> Figure:
 
     data: list[Trace] = []
     for k, width, label in ((1, 4, "90 % band"), (0, 12, "50 % band")):
-        ends = [[missed(row, row["intervals"][k][e]) for row in rows] for e in (0, 1)]
-        data.append(bars(names, *ends, label, MAIN, width))
+        lows, highs = ([missed(row, row["intervals"][k][e]) for row in rows] for e in (0, 1))
+        data.append(bars(names, lows, highs, label, MAIN, width))
     texts = [
         f"{row['name']}: median {row['median']:.4g}, target {row['target']:.4g}<br>50 % "
         f"{interval(row['intervals'][0], '.4g')}, 90 % {interval(row['intervals'][1], '.4g')}"

@@ -101,7 +101,8 @@ class RunFacts:
 
     @property
     def profile(self) -> Mapping[str, float]:
-        """The calibrated profile; the particles' mean in the last stage where none was evaluated."""
+        """The calibrated profile; the particles' mean in the last stage where none was "
+        "evaluated."""
         if self.evaluation is not None:
             return dict(self.evaluation["profile"])
         means = {name: self.last(f"calibration/profile/{name}/mean") for name in self.ranges}
@@ -209,7 +210,8 @@ def _problem(
         }
         scales = {name: float(row["scale"]) for name, row in run["targets"].items()}
         outcomes = [Outcome(name, scales.get(name, 1.0)) for name in run["outcomes"]]
-        spec = known.get("targets")
+        # In the order that they were stated in, which JSON of the configuration has lost.
+        spec = {name: known["targets"][name] for name in run["targets"]}
         return ranges, TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
     found = problem_of(dict(params))
     if found is None:

@@ -58,9 +58,7 @@ def clear(colour: str, opacity: float = BAND) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
-def line(
-    x: npt.ArrayLike, y: npt.ArrayLike, name: str, colour: str = MAIN, **more: Any
-) -> Trace:
+def line(x: npt.ArrayLike, y: npt.ArrayLike, name: str, colour: str = MAIN, **more: Any) -> Trace:
     """A line; ``run``, ``group``, ``dash`` and ``shown`` (in the legend) may be given."""
     trace: Trace = {
         "type": "scatter", "mode": "lines", "name": name, "x": compact(x), "y": compact(y),
@@ -74,12 +72,12 @@ def band(
     x: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, colour: str = MAIN, **more: Any
 ) -> Trace:
     """What lies between two lines, shaded; in no legend."""
-    low, high = np.asarray(low, float), np.asarray(high, float)
-    known = np.isfinite(low) & np.isfinite(high)
-    x, low, high = np.asarray(x, float)[known], low[known], high[known]
+    ends = np.asarray(low, float), np.asarray(high, float)
+    known = np.isfinite(ends[0]) & np.isfinite(ends[1])
+    at, below, above = (values[known] for values in (np.asarray(x, float), *ends))
     trace: Trace = {
         "type": "scatter", "mode": "lines", "fill": "toself", "hoverinfo": "skip",
-        "x": compact([*x, *x[::-1]]), "y": compact([*high, *low[::-1]]),
+        "x": compact(np.concatenate([at, at[::-1]])), "y": compact(np.concatenate([above, below[::-1]])),
         "fillcolor": clear(colour, more.pop("opacity", BAND)), "line": {"width": 0},
     }  # fmt: skip
     return _placed(trace, {**more, "shown": False})

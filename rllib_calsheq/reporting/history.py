@@ -107,7 +107,8 @@ def _fit(runs: Sequence[RunFacts]) -> Figure | None:
     what = "of the outcomes averaged over particles" if several else ""
     return Figure(
         "fit", "Fit: the calibrator's reward",
-        f"The calibrator's reward {what} by stage; 1 is a perfect fit. Single episodes are noisy, so "
+        f"The calibrator's reward {what} by stage; 1 is a perfect fit. Single episodes are "
+        f"noisy, so "
         "that the mean over particles stays below 1 even where every mean outcome is on its target."
         .replace("  ", " "),
         tuple(data), lines_layout("reward of the calibrator", range=[0, 1.02], unified=not several),
@@ -161,7 +162,7 @@ def _outcomes(runs: Sequence[RunFacts]) -> Figure | None:
 def _misses(runs: Sequence[RunFacts]) -> tuple[list[Trace], float]:
     """Lines of all targets, in scales, and how far the axis must reach to show how a run ends."""
     found: list[Trace] = []
-    highest = 0.0
+    highest, several = 0.0, len(runs) > 1
     for k, run, rows in _rows(runs):
         shades = _shades(len(run.targets))
         x = stages(rows)
@@ -170,16 +171,15 @@ def _misses(runs: Sequence[RunFacts]) -> tuple[list[Trace], float]:
             if mean is None:
                 continue
             miss = (mean - target.value) / target.scale
-            several = len(runs) > 1
-            label = f"{run.label}: {target.outcome}" if several else target.outcome
-            colour = run_colour(k) if several else shade
-            found.append(
-                line(x, miss, label, colour, run=run.label, group=label if not several else run.label,
-                     dash=run_dash(k), shown=not several or target is run.targets[0])
-            )  # fmt: skip
             if several:
-                found[-1]["name"] = run.label
-                found[-1]["line"]["width"] = 1.2
+                more = {"dash": run_dash(k), "shown": target is run.targets[0]}
+                trace = line(x, miss, f"{run.label}: {target.outcome}", run_colour(k),
+                             run=run.label, group=run.label, **more)  # fmt: skip
+                trace["name"] = run.label
+                trace["line"]["width"] = 1.2
+            else:
+                trace = line(x, miss, _short(target.outcome, run), shade, run=run.label)
+            found.append(trace)
             late = miss[x >= SETTLED * x.max()].abs()
             highest = max(highest, float(late.max()), target.tolerance)
     if found:
@@ -187,6 +187,12 @@ def _misses(runs: Sequence[RunFacts]) -> tuple[list[Trace], float]:
         ends, within = [float(x.iloc[0]), float(x.iloc[-1])], runs[0].targets[0].tolerance
         found.insert(0, band(ends, [-within] * 2, [within] * 2, GOAL, opacity=0.15))
     return found, ROOM * highest
+
+
+def _short(name: str, run: RunFacts) -> str:
+    """The name of an outcome without its supertype, where all targets have the same one."""
+    owners = {t.outcome.rpartition(".")[0] for t in run.targets}
+    return name.rpartition(".")[2] if len(owners) == 1 else name
 
 
 def _shades(count: int) -> list[str]:
@@ -272,7 +278,7 @@ def _returns(runs: Sequence[RunFacts]) -> Figure | None:
 
 def _numbers(runs: Sequence[RunFacts]) -> Table | None:
     """Some stages in numbers, for those who cannot see the figures or want to copy them."""
-    rows = []
+    rows: list[list[str | Cell]] = []
     for run in runs:
         if "calibration/stage" not in run.history:
             continue

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What is written as code.
 CODE = re.compile(r"`([^`]*)`")
 #: Where a long name may be broken.
-BREAKS = re.compile(r"(?<=[._/=])(?=\w)")
+BREAKS = re.compile(r"(?<=[./=])(?=\w)")
 #: What is left of a name in an identifier.
 NO_IDENTIFIER = re.compile(r"[^a-z0-9]+")
 
@@ -72,7 +72,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": _code, "identifier": identifier, "cell": _markdown_cell}
+    environment.filters |= {
+        "code": _code,
+        "lead": _lead,
+        "identifier": identifier,
+        "cell": _markdown_cell,
+    }
     kinds = {"text": Text, "bullets": Bullets, "table": Table, "figure": Figure}
     for name, kind in kinds.items():
         environment.tests[name] = lambda block, kind=kind: isinstance(block, kind)
@@ -87,6 +92,14 @@ def _code(text: str) -> Markup:
         return f"<code>{BREAKS.sub('<wbr>', found[1])}</code>"
 
     return Markup(CODE.sub(marked, str(escape(text))))
+
+
+def _lead(text: Markup) -> Markup:
+    """The words before the first colon, as what a sentence is about."""
+    from markupsafe import Markup
+
+    first, colon, rest = str(text).partition(": ")
+    return Markup(f"<strong>{first}:</strong> {rest}" if colon else first)
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rllib_calsheq.inference.description import Knowledge
 from rllib_calsheq.reporting.equilibrium import gain_in_words
 from rllib_calsheq.reporting.facts import RunFacts
 
@@ -37,7 +38,10 @@ def asked(run: RunFacts) -> str:
     how = f"over {plural(run.stages, 'stage')}"
     how += f" of {plural(run.particles, 'episode')}" if run.particles else ""
     if not run.targets:
-        return f"Agents of `{run.environment}` were to learn one shared policy {how}; nothing was to be met."
+        return (
+            f"Asked: let the agents of `{run.environment}` learn one shared policy, {how}; there "
+            "is nothing to be met."
+        )
     if not run.ranges:
         moved = "the parameters of its supertypes"
     names = [t.outcome for t in run.targets]
@@ -71,24 +75,22 @@ def came_out(run: RunFacts) -> str:
 
 def how_sure(run: RunFacts) -> str:
     """How sure one can be of it."""
-    parts = []
+    if run.inference is None and run.certificate is None:
+        return (
+            "How sure: neither which other profiles meet the targets was asked (`calsheq infer`), "
+            "nor whether the policy is an equilibrium (`calsheq certify`)."
+        )
+    profiles = "which other profiles meet the targets was not asked (`calsheq infer`)"
     if run.inference is not None:
         rows = run.inference["parameters"]
-        pinned = sum(row["knowledge"] == "pinned down" for row in rows)
-        free = sum(row["knowledge"] == "free" for row in rows)
-        parts.append(
-            f"of {plural(len(rows), 'parameter')} the targets pin down {pinned} and leave {free} free"
-        )
-    else:
-        parts.append("which other profiles meet the targets was not asked (`calsheq infer`)")
+        pinned = sum(row["knowledge"] == Knowledge.PINNED for row in rows)
+        free = sum(row["knowledge"] == Knowledge.FREE for row in rows)
+        profiles = f"of {plural(len(rows), 'parameter')} the targets pin down {pinned}"
+        profiles += f" and leave {free} free"
+    policy = "whether the policy is an equilibrium was not asked (`calsheq certify`)"
     if run.certificate is not None:
-        parts.append(gain_in_words(run.certificate) + ", as far as the search went")
-    else:
-        parts.append("nor whether the policy is an equilibrium (`calsheq certify`)"
-                     if run.inference is None else
-                     "whether the policy is an equilibrium was not asked (`calsheq certify`)")  # fmt: skip
-    joint = ", " if run.inference is None and run.certificate is None else "; "
-    return "How sure: " + joint.join(parts) + "."
+        policy = gain_in_words(run.certificate) + ", as far as the search went"
+    return f"How sure: {profiles}; {policy}."
 
 
 def limits(runs: Sequence[RunFacts]) -> list[str]:
@@ -120,7 +122,7 @@ def _own_limits(run: RunFacts) -> list[str]:
     beyond = [t["name"] for t in inference.get("targets", []) if t["out_of_reach"]]
     if beyond:
         found.append(f"Out of the model's reach, says the inference: {listed(beyond)}.")
-    free = [r["name"] for r in inference.get("parameters", []) if r["knowledge"] == "free"]
+    free = [r["name"] for r in inference.get("parameters", []) if r["knowledge"] == Knowledge.FREE]
     if free:
         found.append(
             f"The targets say nothing of {listed(free)}: do not read their values as findings."
@@ -141,7 +143,8 @@ def _limits_of_all(runs: Sequence[RunFacts]) -> list[str]:
     found = []
     if any(run.inference is None for run in runs):
         found.append(
-            "The profile is generally not identified: different profiles give the same outcomes. Read "
+            "The profile is generally not identified: different profiles give the same outcomes. "
+            "Read "
             "it as one that explains the data, not as the one."
         )
     if any(run.certificate is None for run in runs):
@@ -157,7 +160,8 @@ def _limits_of_all(runs: Sequence[RunFacts]) -> list[str]:
         "Outcomes are those of simulated agents who share one policy. What the real ones would do "
         "after a change of rules is not measured here.",
         "Targets are matched as means over episodes; what is no target was not fitted.",
-        "Assumption 2 of the paper (two timescales) holds in name only: both learners use Adam, for "
+        "Assumption 2 of the paper (two timescales) holds in name only: both learners use Adam, "
+        "for "
         "which its theorem does not apply as it stands.",
     ]
     if len({run.params.get("seed") for run in runs}) == 1:

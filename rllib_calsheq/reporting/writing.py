@@ -38,7 +38,9 @@ def write_report(
     if output is not None:
         file = Path(output).expanduser()
         if file.is_dir():
-            raise ValueError(f"{file} is a folder; give the name of a file, e.g. {file / REPORT_FILE}")
+            raise ValueError(
+                f"{file} is a folder; give the name of a file, e.g. {file / REPORT_FILE}"
+            )
     else:
         file = (Path(runs[0]).expanduser() if len(runs) == 1 else Path()) / REPORT_FILE
     file.parent.mkdir(parents=True, exist_ok=True)

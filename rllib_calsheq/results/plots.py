@@ -194,5 +194,5 @@ def _parameter_figure(
 
 
 def _by_stage(history: pd.DataFrame, name: str) -> pd.Series | None:
-    column = column(history, name)
-    return None if column is None else column.set_axis(stages(history))
+    found = column(history, name)
+    return None if found is None else found.set_axis(stages(history))

@@ -6,40 +6,56 @@
   const figures = JSON.parse(element("figures").textContent);
   const hidden = new Set();
   const chosen = {};
-  const config = {
-    responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-  };
-
   const narrow = () => window.innerWidth < NARROW;
+  // Buttons by name: others of the library's would send data elsewhere.
+  const config = () => ({
+    responsive: true, displaylogo: false, displayModeBar: !narrow() && "hover",
+    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+  });
 
-  function common(layout) {
+  // Pixels that a legend above a figure needs beyond what each figure has room for.
+  function legendHeight(traces) {
+    const names = traces.filter((t) => t.showlegend).map((t) => t.name);
+    if (!names.length) return 0;
+    const width = (narrow() ? 6 : 7.2) * Math.max(...names.map((n) => n.length)) + 44;
+    const columns = Math.max(1, Math.floor((document.querySelector(".plot").clientWidth - 100) / width));
+    return 22 * Math.max(0, Math.ceil(names.length / columns) - 1);
+  }
+
+  function common(layout, traces) {
+    const rows = layout.yaxis.type === "category";
+    const text = { size: narrow() ? 11 : 13 };
     const axis = { gridcolor: "#e3e7ec", linecolor: "#8a94a0", ticks: "outside", tickcolor: "#8a94a0" };
     const made = {
       font: { family: getComputedStyle(document.body).fontFamily, size: narrow() ? 11 : 13, color: "#1b1f24" },
       paper_bgcolor: "#fff", plot_bgcolor: "#fff", hoverlabel: { align: "left" },
-      margin: { l: 60, r: narrow() ? 8 : 16, t: 12, b: 48 },
+      margin: { l: narrow() ? 48 : 60, r: narrow() ? 8 : 40, t: 12, b: 48 },
+      modebar: { orientation: "v" },
       legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
       dragmode: narrow() ? false : "zoom",
       ...layout,
-      xaxis: { ...axis, ...layout.xaxis },
-      yaxis: { ...axis, ...layout.yaxis },
+      height: layout.height + legendHeight(traces),
+      xaxis: { ...axis, ...layout.xaxis, title: { ...layout.xaxis.title, font: text } },
+      yaxis: { ...axis, ...layout.yaxis, title: { ...layout.yaxis.title, font: text } },
     };
-    if (narrow() && made.yaxis.type === "category") {
+    if (narrow() && rows) {
       // Names stand above their rows, since they would take half of the width beside them.
-      made.yaxis.ticklabelposition = "inside";
-      made.yaxis.tickfont = { size: 10 };
+      made.height += 14 * layout.yaxis.categoryarray.length;
+      made.margin.l = 8;
+      Object.assign(made.yaxis, {
+        ticklabelposition: "inside", ticklabelshift: -14, tickfont: { size: 10 }, ticks: "", automargin: false,
+      });
     }
     return made;
   }
 
-  function layoutOf(figure, choice) {
+  function layoutOf(figure, choice, traces) {
     const change = choice === undefined ? {} : figure.choices[choice].layout;
     const layout = JSON.parse(JSON.stringify(figure.layout));
     for (const [key, value] of Object.entries(change)) {
       layout[key] = typeof value === "object" && !Array.isArray(value) ? { ...layout[key], ...value } : value;
     }
-    return common(layout);
+    return common(layout, traces);
   }
 
   function tracesOf(figure, choice) {
@@ -51,7 +67,8 @@
     const place = document.querySelector(`[data-figure="${name}"] .plot`);
     const figure = figures[name];
     const choice = figure.choices.length ? chosen[name] || 0 : undefined;
-    return Plotly.react(place, structuredClone(tracesOf(figure, choice)), layoutOf(figure, choice), config);
+    const traces = structuredClone(tracesOf(figure, choice));
+    return Plotly.react(place, traces, layoutOf(figure, choice, traces), config());
   }
 
   function drawWhenSeen() {
