@@ -77,7 +77,8 @@ def band(
     at, below, above = (values[known] for values in (np.asarray(x, float), *ends))
     trace: Trace = {
         "type": "scatter", "mode": "lines", "fill": "toself", "hoverinfo": "skip",
-        "x": compact(np.concatenate([at, at[::-1]])), "y": compact(np.concatenate([above, below[::-1]])),
+        "x": compact(np.concatenate([at, at[::-1]])),
+        "y": compact(np.concatenate([above, below[::-1]])),
         "fillcolor": clear(colour, more.pop("opacity", BAND)), "line": {"width": 0},
     }  # fmt: skip
     return _placed(trace, {**more, "shown": False})
