@@ -1,8 +1,12 @@
 """Folders of runs as they are left on disk, made without running anything."""
 
 import json
+import pickle
 
 import numpy as np
+
+from rllib_calsheq.core.stages import STATE_FORMAT
+from rllib_calsheq.results.checkpoints import CALIBRATION_STATE
 
 NAMES = ("s_1.rate_1", "s_1.rate_2", "s_2.cost")
 OUTCOMES = {"share": (0.3, 0.05), "s_2.volume": (20.0, 5.0)}
@@ -27,6 +31,22 @@ def make_run(folder, *, seed=0, stages=30, off=0.0, evaluated=True, **config):
     if evaluated:
         write(trial / "evaluation.json", evaluation(stages, off))
     return trial
+
+
+def add_particles(trial, profiles, format=STATE_FORMAT):
+    """Writes the particles (B, 3) of the checkpoint, as a calibration's state holds them."""
+    state = {"format": format, "parameters": list(NAMES), "calibrator": {"profiles": profiles}}
+    file = trial / "checkpoint_000000" / CALIBRATION_STATE
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(pickle.dumps(state))
+
+
+def change_start(trial, parameter, start):
+    """Changes Λ_0 of the checkpoint."""
+    file = trial / "checkpoint_000000" / "manifest.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["run"]["parameters"][parameter]["start"] = start
+    write(file, content)
 
 
 def row(stage, stages, off, rng):

@@ -21,7 +21,7 @@ from rllib_calsheq.reporting.words import came_out, how_sure, in_short, limits
 from rllib_calsheq.reporting.writing import write_report
 from rllib_calsheq.results.provenance import machine_in_words, read_starts, record_start
 
-from run_folders import add_certificate, add_inference, make_run, write
+from run_folders import add_certificate, add_inference, add_particles, change_start, make_run, write
 
 HEADINGS = [
     "In short", "Performance", "Targets", "How it came about", "Calibrated profile", "Equilibrium",
@@ -163,11 +163,10 @@ def test_several_runs_stand_side_by_side_and_what_differs_is_marked(tmp_path):
     found = document(tmp_path / "a", tmp_path / "b")
     assert found.runs == ("a", "b")
     assert "a. Asked" in found.summary[0]
-    rows = table(found, "Fields that were stated")
-    differ = [row[0] for row in rows if row[-1] == "differs"]
-    assert differ == ["`seed`", "`lr_shared.initial`"]
-    assert [row[0] for row in rows[:2]] == differ
-    assert ["`lr_shared.initial`", "0.001", "0.01", "differs"] in rows
+    assert table(found, "Fields that differ") == [
+        ["`seed`", "0", "1"], ["`lr_shared.initial`", "0.001", "0.01"],
+    ]  # fmt: skip
+    assert ["`env`", "my_module.MyEnv", "my_module.MyEnv"] in table(found, "Fields that all runs")
     verdicts = table(found, "Every target")
     assert verdicts[0][2:] == ["0.3 ± 0.0005, met (0.00)", "0.32 ± 0.0005, missed (0.40)"]
     page = to_html(found)
@@ -269,6 +268,31 @@ def test_only_certificates_of_the_checkpoint_as_it_is_count(tmp_path):
     (place / "checkpoint_000000").rename(place / "checkpoint_000000_num_merchants=50")
     (run,) = gather([trial])
     assert run.certificate is None
+
+
+def test_each_particle_of_the_last_checkpoint_can_be_chosen(tmp_path):
+    trial = make_run(tmp_path / "r")
+    add_particles(trial, np.array([[0.0, 0.5, 1.0], [0.25, 0.25, 0.25]]))
+    (run,) = gather([trial])
+    # All ranges are 0 to 2.
+    assert run.particles.tolist() == [[0.0, 1.0, 2.0], [0.5, 0.5, 0.5]]
+    (figure,) = [f for f in document(trial).figures() if f.name == "particles-r"]
+    assert [c.label for c in figure.choices] == ["all particles", "particle 1", "particle 2"]
+    cloud, chosen = (figure.data[k] for k in figure.choices[1].traces)
+    assert chosen["x"] == [0.0, 0.5, 1.0]
+    assert cloud["x"] == [0.0, 0.5, 1.0, 0.25, 0.25, 0.25]
+
+
+def test_particles_are_whole_profiles_where_some_parameters_are_known(tmp_path):
+    known = {"fixed": {"s_1.rate_1": 0.7}, "bounds": {"s_2.cost": [1.0, 2.0]}}
+    trial = make_run(tmp_path / "r", parameters=known)
+    change_start(trial, "s_1.rate_1", 0.7)
+    add_particles(trial, np.array([[0.5, 0.5]]))
+    (run,) = gather([trial])
+    assert run.particles.tolist() == [[0.7, 1.0, 1.5]]
+    add_particles(trial, np.array([[0.5, 0.5]]), format=-1)
+    (run,) = gather([trial])
+    assert run.particles is None
 
 
 def test_thinned_rows_keep_the_ends_and_numbers_keep_five_digits(tmp_path):

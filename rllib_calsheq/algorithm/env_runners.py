@@ -87,8 +87,8 @@ class ArrayEnvRunner(TableRunner):
 
         {} where it has no ``episode_breakdowns()``.
         """
-        found = getattr(self._array_env, "episode_breakdowns", dict)()
-        return dict(found)
+        shows = getattr(self._array_env, "episode_breakdowns", None)
+        return {} if shows is None else dict(shows())
 
     def _nothing(self) -> RolloutBlock:
         return RolloutBlock.empty()

@@ -60,7 +60,7 @@ def _entities(runs: Sequence[RunFacts]) -> Table:
             "steps an episode": number(found.get("episode_length"), "d")
             if found.get("episode_length") else "–",
             "supertypes": ", ".join(run.supertypes) or "–",
-            "parameters that move or stand": str(len(run.ranges)),
+            "parameters": str(len(run.ranges)),
             "targets": str(len(run.targets)),
         })  # fmt: skip
     rows = [[name, *(one[name] for one in said)] for name in said[0]]
@@ -224,7 +224,7 @@ def _made(run: RunFacts) -> dict[str, str]:
         "targets (hash)": f"`{run.targets_hash}`" if run.targets_hash else "–",
         "versions": ", ".join(f"{name} {of}" for name, of in versions.items()) or "not recorded",
         "stages": str(run.stages),
-        "particles": str(run.particles or "–"),
+        "particles": str(run.num_particles or "–"),
         "time in stages": duration(run.seconds),
         "steps of the environment": number(run.last("num_env_steps_sampled_lifetime"), ",.0f"),
         "ended": str(last.get("date", "–")),

@@ -16,31 +16,27 @@ MOST_CHARACTERS = 60
 
 
 def configuration_section(runs: Sequence[RunFacts]) -> Section:
-    """Every field that a run states; those that differ are marked, and come first."""
+    """Every field that a run states; those that differ come first and are marked."""
     flat = [flattened(run.params) for run in runs]
     names = list(dict.fromkeys(name for fields in flat for name in fields))
-    rows = []
+    same: list[list[Cell]] = []
+    differing: list[list[Cell]] = []
     for name in names:
         values = [fields.get(name, DEFAULT) for fields in flat]
         differs = len({repr(v) for v in values}) > 1
         mark = Mark.DIFFERS if differs else Mark.NONE
-        cells: list[Any] = [f"`{name}`", *(Cell(_short(v), mark) for v in values)]
-        rows.append((not differs, [*cells, *(["differs" if differs else ""] * (len(runs) > 1))]))
-    rows.sort(key=lambda row: row[0])
-    marked = sum(not same for same, _ in rows)
-    heads = ("field", *(run.label for run in runs), *([""] * (len(runs) > 1)))
-    table = Table.of(
-        "Fields that were stated; all others have their defaults", heads,
-        [cells for _, cells in rows], numbers=False, folded=len(runs) == 1,
-    )  # fmt: skip
-    said = None
-    if len(runs) > 1:
-        said = Text((
-            f"{marked} of the fields that were stated differ between the runs; they come first "
-            f"and are "
-            "marked." if marked else "The runs state the same configuration.",
-        ))  # fmt: skip
-    return Section.of("configuration", "Configuration", said, table)
+        row = [Cell(f"`{name}`"), *(Cell(_short(v), mark) for v in values)]
+        (differing if differs else same).append(row)
+    heads = ("field", *(run.label for run in runs))
+    blocks: list[Any] = []
+    if differing:
+        blocks.append(Table.of("Fields that differ", heads, differing, numbers=False))
+    elif len(runs) > 1:
+        blocks.append(Text(("The runs state the same configuration.",)))
+    what = "Fields that all runs state alike" if len(runs) > 1 else "Fields that were stated"
+    rest = Table.of(f"{what}; all others have their defaults", heads, same, numbers=False,
+                    folded=True)  # fmt: skip
+    return Section.of("configuration", "Configuration", *blocks, rest)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

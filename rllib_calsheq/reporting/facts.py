@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from rllib_calsheq.core.configuration import from_mapping
 from rllib_calsheq.core.manifest import NotWholeError, read_manifest
+from rllib_calsheq.core.parameters import KnownParameters
+from rllib_calsheq.core.supertypes import FloatArray, Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome, Target, TargetSet
 from rllib_calsheq.results.checkpoints import (
     CERTIFICATES,
     EVALUATION_FILE,
     TRIAL_FILE,
+    calibration_state,
     find_trials,
     read_history,
     trial_checkpoints,
@@ -28,15 +33,6 @@ INFERENCES, CERTIFICATE_FILES = "inference_*.json", "certificate_*.json"
 
 
 @dataclass(frozen=True)
-class Range:
-    """What a parameter can be, and where it starts."""
-
-    low: float
-    high: float
-    start: float | None
-
-
-@dataclass(frozen=True)
 class RunFacts:
     """What is known of one trial of a run.
 
@@ -46,13 +42,15 @@ class RunFacts:
         params: The configuration that it was started with, as JSON holds it.
         known: The content of its target file.
         history: One row a stage, see `read_history`.
-        ranges: Range of each parameter by full name; {} where it is not known.
+        ranges: The parameters by full name, with ranges and Λ_0; {} where it is not known.
         targets: The targets, with scales and tolerances; empty where there are none.
         evaluation: The content of ``evaluation.json``; None where there is none.
         manifest: The manifest of the last checkpoint; None without one.
         inference: The newest inference of the last checkpoint that has one.
         certificate: The newest certificate of the last checkpoint that has one.
         starts: Commands that made the run, see `read_starts`.
+        particles: Profiles (B, d) of the last checkpoint's particles, in natural units and in the
+            order of ``ranges``; None where that is not known.
         targets_hash: Short name of the targets, the same as an inference states; None without.
     """
 
@@ -61,13 +59,14 @@ class RunFacts:
     params: Mapping[str, Any]
     known: Mapping[str, Any]
     history: pd.DataFrame
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, Parameter]
     targets: tuple[Target, ...]
     evaluation: Mapping[str, Any] | None = None
     manifest: Mapping[str, Any] | None = None
     inference: Mapping[str, Any] | None = None
     certificate: Mapping[str, Any] | None = None
     starts: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    particles: FloatArray | None = None
     targets_hash: str | None = None
 
     @property
@@ -89,7 +88,7 @@ class RunFacts:
         return int(self.history["training_iteration"].iloc[-1])
 
     @property
-    def particles(self) -> int | None:
+    def num_particles(self) -> int | None:
         """Particles a stage."""
         column = self.history.get("calibration/num_particles")
         return None if column is None else int(column.iloc[-1])
@@ -159,7 +158,7 @@ def read_run(trial: Path, label: str) -> RunFacts:
     known = target_file_of(params)
     checkpoints = trial_checkpoints(trial)
     manifest = _manifest(checkpoints[-1]) if checkpoints else None
-    ranges, targets = _problem(params, known, manifest)
+    space, targets = _problem(params, known, manifest)
     file = trial / EVALUATION_FILE
     return RunFacts(
         label=label,
@@ -167,13 +166,14 @@ def read_run(trial: Path, label: str) -> RunFacts:
         params=params,
         known=known,
         history=read_history(trial),
-        ranges=ranges,
+        ranges={p.full_name: p for p in space.parameters} if space else {},
         targets=targets.targets,
         evaluation=_read(file) if file.is_file() else None,
         manifest=manifest,
         inference=_newest(trial, INFERENCES),
         certificate=_newest(trial, CERTIFICATE_FILES),
         starts=read_starts(trial.parent),
+        particles=_particles(checkpoints[-1], space, params) if checkpoints and space else None,
         targets_hash=targets.fingerprint() if len(targets) else None,
     )
 
@@ -200,30 +200,39 @@ def _manifest(checkpoint: Path) -> dict[str, Any] | None:
 
 def _problem(
     params: Mapping[str, Any], known: Mapping[str, Any], manifest: Mapping[str, Any] | None
-) -> tuple[dict[str, Range], TargetSet]:
-    """Ranges and targets: as the checkpoint has them, or else as the environment states them."""
-    if manifest is not None:
-        run = manifest["run"]
-        ranges = {
-            name: Range(float(row["low"]), float(row["high"]), float(row["start"]))
-            for name, row in run["parameters"].items()
-        }
-        scales = {name: float(row["scale"]) for name, row in run["targets"].items()}
-        outcomes = [Outcome(name, scales.get(name, 1.0)) for name in run["outcomes"]]
-        # In the order that they were stated in, which JSON of the configuration has lost.
-        spec = {name: known["targets"][name] for name in run["targets"]}
-        return ranges, TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
-    found = problem_of(dict(params))
-    if found is None:
-        return {}, TargetSet((), ())
-    space = found.problem.space
-    ranges = {
-        name: Range(float(low), float(high), float(start))
-        for name, low, high, start in zip(
-            space.names, space.low, space.high, space.start, strict=True
-        )
-    }
-    return ranges, found.targets or TargetSet((), ())
+) -> tuple[SupertypeSpace | None, TargetSet]:
+    """Parameters and targets: as the checkpoint has them, or else as the environment does."""
+    if manifest is None:
+        found = problem_of(dict(params))
+        if found is None:
+            return None, TargetSet((), ())
+        return found.problem.space, found.targets or TargetSet((), ())
+    run = manifest["run"]
+    parameters = []
+    for name, row in run["parameters"].items():
+        supertype, _, own = name.partition(".")
+        low, high, start = (float(row[key]) for key in ("low", "high", "start"))
+        parameters.append(Parameter(own, supertype, low, high, start))
+    scales = {name: float(row["scale"]) for name, row in run["targets"].items()}
+    outcomes = [Outcome(name, scales.get(name, 1.0)) for name in run["outcomes"]]
+    # In the order that they were stated in, which JSON of the configuration has lost.
+    spec = {name: known["targets"][name] for name in run["targets"]}
+    targets = TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
+    return SupertypeSpace(tuple(parameters)), targets
+
+
+def _particles(
+    checkpoint: Path, space: SupertypeSpace, params: Mapping[str, Any]
+) -> FloatArray | None:
+    """The particles of a checkpoint; None where this version does not read it."""
+    try:
+        state = calibration_state(checkpoint)
+        known = from_mapping(KnownParameters, params.get("parameters") or {}, "parameters")
+        moved = known.map_of(space)
+    except (OSError, ValueError):
+        return None
+    unit = np.asarray(state["calibrator"]["profiles"])
+    return moved.expand(unit) if unit.shape[1:] == (len(moved.free),) else None
 
 
 def _newest(trial: Path, pattern: str) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from rllib_calsheq.reporting.figures import (
     run_dash,
     thinned,
 )
+from rllib_calsheq.reporting.particles import particles_figure
 from rllib_calsheq.results.families import DARK_ENOUGH, families
 from rllib_calsheq.results.palette import GOAL, GOAL_AMONG_MANY, MAIN, ORDERED, SECOND
 from rllib_calsheq.results.reading import OUTCOMES, PROFILE, RETURNS, column, names_of, stages
@@ -49,13 +50,15 @@ class _Views:
 
 def history_section(runs: Sequence[RunFacts]) -> Section:
     """The section of everything that is known by stage."""
-    figures = (_fit(runs), _outcomes(runs), _parameters(runs), _returns(runs))
+    figures = [_fit(runs), _outcomes(runs), _parameters(runs), _returns(runs)]
     note = (
         "Each stage is one training iteration: one episode for each particle, that is for each "
         "variant of the profile that the calibrator tries. Drag over a figure to enlarge a part, "
         "double-click to go back, point at a line for its numbers, click a name in the legend to "
         "hide or show it, double-click to see it alone."
     )
+    several = len(runs) > 1
+    figures += [particles_figure(run, several) for run in runs]
     return Section.of("history", "How it came about", Text((note,)), *figures, _numbers(runs))
 
 

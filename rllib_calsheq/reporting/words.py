@@ -36,7 +36,7 @@ def asked(run: RunFacts) -> str:
     """What was asked."""
     moved = f"{plural(len(run.ranges), 'parameter')} of {plural(len(run.supertypes), 'supertype')}"
     how = f"over {plural(run.stages, 'stage')}"
-    how += f" of {plural(run.particles, 'episode')}" if run.particles else ""
+    how += f" of {plural(run.num_particles, 'episode')}" if run.num_particles else ""
     if not run.targets:
         return (
             f"Asked: let the agents of `{run.environment}` learn one shared policy, {how}; there "
