@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 from rllib_calsheq.cli.calsheq import main
+from rllib_calsheq.cli.reports import finish_run
 from rllib_calsheq.core.targets import Outcome, TargetSet
 from rllib_calsheq.reporting.document import Table, duration
 from rllib_calsheq.reporting.facts import gather
@@ -127,7 +128,7 @@ def test_the_summary_says_what_was_asked_what_came_out_and_how_sure_one_is(full,
     assert "30 stages of 8 episodes" in asked
     assert "every target is met" in came
     assert "the targets pin down 1 and leave 1 free" in sure
-    assert "can gain 1.00%" in sure
+    assert "can gain 1.00 % of what it gets (95 % interval 0.50 % to 1.50 %)" in sure
     (missed,) = gather([make_run(tmp_path / "missed", off=0.4)])
     assert "0 of 2 targets are met and `share`, `s_2.volume` missed" in came_out(missed)
     assert "neither" in how_sure(missed)
@@ -322,6 +323,31 @@ def test_the_command_writes_beside_the_run_or_where_it_is_told(full, tmp_path, c
         write_report([full], tmp_path)
     assert main(["report", str(tmp_path / "nothing")]) == 2
     assert "there is nothing at" in capsys.readouterr().err
+
+
+def test_a_run_ends_with_a_report_unless_none_is_wanted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rllib_calsheq.results.plots.draw_trial", lambda trial: [])
+    trial, report = make_run(tmp_path / "r"), tmp_path / "r" / "report.html"
+    finish_run(tmp_path / "r", evaluate=False, report=False)
+    assert not report.exists()
+    finish_run(tmp_path / "r", evaluate=False, report=True)
+    assert report.is_file()
+    assert f"wrote {report}" in capsys.readouterr().out
+    # What is wrong with a report is no fault of the run's.
+    (trial / "evaluation.json").write_text("{")
+    assert finish_run(tmp_path / "r", evaluate=False, report=True) == []
+    assert "no report was written: " in capsys.readouterr().out
+    for k in range(1, 13):
+        make_run(tmp_path / "more").rename(tmp_path / "r" / f"trial_{k:05d}")
+    finish_run(tmp_path / "r", evaluate=False, report=True)
+    assert "no report of 13 trials side by side" in capsys.readouterr().out
+
+
+def test_a_run_of_another_algorithm_is_refused(tmp_path, capsys):
+    trial = make_run(tmp_path / "r")
+    write(trial / "result.json", {"training_iteration": 1})
+    assert main(["report", str(tmp_path / "r")]) == 2
+    assert "another algorithm" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_named(full, capsys):

@@ -50,7 +50,8 @@ def test_it_opens_without_a_request_and_draws_every_figure_without_an_error(page
 def test_a_tooltip_appears_over_a_point(page):
     page.resize(1280, 900)
     page.run(
-        "document.getElementById('figure-misses').scrollIntoView({block: 'center', behavior: 'instant'})"
+        "document.getElementById('figure-misses')"
+        ".scrollIntoView({block: 'center', behavior: 'instant'})"
     )
     page.until("document.querySelector('#figure-misses .point') !== null")
     box = page.run(

@@ -129,6 +129,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.learning.ray_private.access import replace_watchers
     from rllib_calsheq.results.checkpoints import has_begun
+    from rllib_calsheq.results.provenance import record_start
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.records import (
         KeepsWholeState,
@@ -162,10 +163,6 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         maps = [config.parameter_map() for config in configurations(experiment)]
         require_readable(folder, [parameters.stated for parameters in maps])
     with sole_use(folder):
-        if experiment.is_calsheq:
-            from rllib_calsheq.results.provenance import record_start
-
-            record_start(folder, command_line("rllib", args.line))
         _start_ray(experiment, args.verbose)
         # Ray has taken SIGTERM for itself.
         stop.listen()
@@ -198,6 +195,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
             )
         go_on = command_line("rllib", args.line, "--resume")
         with naming_a_full_disk(folder, go_on):
+            record_start(folder, command_line("rllib", args.line))
             with stop.training():
                 results = tuner.fit()
             return _report(experiment, folder, results, go_on, args)

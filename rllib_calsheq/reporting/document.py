@@ -177,6 +177,11 @@ def interval(ends: Sequence[float] | None, form: str = ".3g") -> str:
     return "–" if ends is None else f"{ends[0]:{form}} to {ends[1]:{form}}"
 
 
+def percent(share: float | None) -> str:
+    """A share of 1 for people; a dash for none."""
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
 def duration(seconds: float | None) -> str:
     """A time in words."""
     if seconds is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rllib_calsheq.reporting.document import Figure, Section, Table, Text, interval, number
+from rllib_calsheq.core.defaults import CONFIDENCE
+from rllib_calsheq.reporting.document import Figure, Section, Table, Text, interval, number, percent
 from rllib_calsheq.reporting.evidence import Z
 from rllib_calsheq.reporting.facts import RunFacts
 from rllib_calsheq.reporting.figures import (
@@ -44,9 +45,11 @@ def equilibrium_section(runs: Sequence[RunFacts]) -> Section:
 def gain_in_words(found: Mapping[str, Any]) -> str:
     """What one agent can gain, by the certificate's own search."""
     share = found["relative_epsilon"]
-    gain = f"{share:.2%} of what it gets" if share is not None else f"{found['epsilon']:.3g}"
-    low, high = (found[f"relative_epsilon_{e}"] for e in ("low", "high"))
-    ends = f" (95 % interval {low:.2%} to {high:.2%})" if share is not None else ""
+    gain = f"{percent(share)} of what it gets" if share is not None else f"{found['epsilon']:.3g}"
+    low, high = (found[f"relative_epsilon_{end}"] for end in ("low", "high"))
+    ends = ""
+    if share is not None:
+        ends = f" ({100 * CONFIDENCE:.0f} % interval {percent(low)} to {percent(high)})"
     if not found["epsilon"]:
         return "no deviation was found by which a single agent would gain anything"
     return f"a single agent can gain {gain}{ends} by leaving the shared policy"
@@ -112,7 +115,7 @@ def _gain_table(found: Mapping[str, Any]) -> Table:
     cells = [
         [
             name, number(row["gain"], ".3g"), interval((row["low"], row["high"])),
-            "–" if row["relative_epsilon"] is None else f"{row['relative_epsilon']:.2%}",
+            percent(row["relative_epsilon"]),
         ]
         for name, row in rows
     ]  # fmt: skip

@@ -26,7 +26,7 @@ from rllib_calsheq.results.checkpoints import (
     trial_checkpoints,
 )
 from rllib_calsheq.results.provenance import read_starts
-from rllib_calsheq.results.reading import params_of, problem_of, target_file_of
+from rllib_calsheq.results.reading import PREFIX, params_of, problem_of, target_file_of
 
 #: Files of inferences and certificates beside a checkpoint, as `result_name` names them.
 INFERENCES, CERTIFICATE_FILES = "inference_*.json", "certificate_*.json"
@@ -152,9 +152,14 @@ def read_run(trial: Path, label: str) -> RunFacts:
     """The facts of one trial.
 
     Raises:
-        ValueError: If it has no result yet, or a file in it is damaged.
+        ValueError: If it has no result yet, is of another algorithm, or a file in it is damaged.
     """
-    params = params_of(trial)
+    params, history = params_of(trial), read_history(trial)
+    if f"{PREFIX}stage" not in history:
+        raise ValueError(
+            f"{trial} is a run of another algorithm than CALSHEQ, of which there is no report: "
+            "TensorBoard shows its curves"
+        )
     known = target_file_of(params)
     checkpoints = trial_checkpoints(trial)
     manifest = _manifest(checkpoints[-1]) if checkpoints else None
@@ -165,7 +170,7 @@ def read_run(trial: Path, label: str) -> RunFacts:
         trial=trial,
         params=params,
         known=known,
-        history=read_history(trial),
+        history=history,
         ranges={p.full_name: p for p in space.parameters} if space else {},
         targets=targets.targets,
         evaluation=_read(file) if file.is_file() else None,

@@ -64,9 +64,7 @@ def history_section(runs: Sequence[RunFacts]) -> Section:
 
 def _rows(runs: Sequence[RunFacts]) -> Iterator[tuple[int, RunFacts, pd.DataFrame]]:
     for k, run in enumerate(runs):
-        rows = thinned(run.history, len(runs))
-        if "calibration/stage" in rows:
-            yield k, run, rows
+        yield k, run, thinned(run.history, len(runs))
 
 
 def _mean_and_band(
@@ -283,8 +281,6 @@ def _numbers(runs: Sequence[RunFacts]) -> Table | None:
     """Some stages in numbers, for those who cannot see the figures or want to copy them."""
     rows: list[list[str | Cell]] = []
     for run in runs:
-        if "calibration/stage" not in run.history:
-            continue
         few = run.history
         at = np.unique(np.linspace(0, len(few) - 1, STAGES_IN_TABLE).round().astype(int))
         for _, row in few.iloc[at].iterrows():

@@ -7,7 +7,7 @@ import numpy as np
 from rllib_calsheq.reporting.document import Choice, Figure
 from rllib_calsheq.reporting.facts import RunFacts
 from rllib_calsheq.reporting.figures import Trace, compact, dots, rows_layout
-from rllib_calsheq.results.palette import MAIN, OTHER, SECOND
+from rllib_calsheq.results.palette import MAIN, SECOND
 
 #: Particles that can be chosen one by one, at most.
 MOST_CHOSEN = 64
@@ -51,7 +51,7 @@ def _cloud(names: list[str], run: RunFacts, places: np.ndarray) -> Trace:
     assert run.particles is not None
     count = len(places)
     trace = dots(
-        np.tile(names, count).tolist(), places, "all particles", MAIN if count < 2 else OTHER,
+        np.tile(names, count).tolist(), places, "all particles", MAIN,
         None, [f"particle {b}" for b in range(1, count + 1) for _ in names], run=run.label, size=7,
     )  # fmt: skip
     trace["opacity"] = FAINT

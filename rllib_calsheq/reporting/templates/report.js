@@ -42,9 +42,11 @@
       // Names stand above their rows, since they would take half of the width beside them.
       made.height += 14 * layout.yaxis.categoryarray.length;
       made.margin.l = 8;
-      Object.assign(made.yaxis, {
-        ticklabelposition: "inside", ticklabelshift: -14, tickfont: { size: 10 }, ticks: "", automargin: false,
-      });
+      Object.assign(made.yaxis, { showticklabels: false, ticks: "", automargin: false });
+      made.annotations = layout.yaxis.categoryarray.map((name) => ({
+        text: name, x: 0, xref: "paper", xanchor: "left", y: name, yref: "y", yshift: 14,
+        showarrow: false, font: { size: 10 },
+      }));
     }
     return made;
   }
