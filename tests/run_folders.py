@@ -36,6 +36,7 @@ def make_run(folder, *, seed=0, stages=30, off=0.0, evaluated=True, **config):
 def add_particles(trial, profiles, format=STATE_FORMAT):
     """Writes the particles (B, 3) of the checkpoint, as a calibration's state holds them."""
     state = {"format": format, "parameters": list(NAMES), "calibrator": {"profiles": profiles}}
+    state["calibrator"] |= {"stage": 30, "answered": True}
     file = trial / "checkpoint_000000" / CALIBRATION_STATE
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(pickle.dumps(state))

@@ -130,12 +130,37 @@ def test_the_summary_says_what_was_asked_what_came_out_and_how_sure_one_is(full,
     assert "the targets pin down 1 and leave 1 free" in sure
     assert "can gain 1.00 % of what it gets (95 % interval 0.50 % to 1.50 %)" in sure
     (missed,) = gather([make_run(tmp_path / "missed", off=0.4)])
-    assert "0 of 2 targets are met and `share`, `s_2.volume` missed" in came_out(missed)
+    assert "0 of 2 targets are met on 512 fresh episodes" in came_out(missed)
+    assert "missed: `share`, `s_2.volume`" in came_out(missed)
     assert "neither" in how_sure(missed)
     assert document(missed.trial).good is False
     (alone,) = gather([make_run(tmp_path / "alone", evaluated=False)])
     assert "was not evaluated" in came_out(alone)
     assert document(alone.trial).good is None
+
+
+def test_an_evaluation_of_an_earlier_stage_is_called_that(tmp_path):
+    trial = make_run(tmp_path / "r")
+    found = json.loads((trial / "evaluation.json").read_text())
+    write(trial / "evaluation.json", found | {"stage": 20})
+    (run,) = gather([trial])
+    assert "at the calibrated profile of stage 20" in came_out(run)
+
+
+def test_a_run_without_targets_has_nothing_that_could_be_missed(tmp_path):
+    trial = make_run(tmp_path / "r", targets=None)
+    manifest = json.loads((trial / "checkpoint_000000" / "manifest.json").read_text())
+    manifest["run"]["targets"] = {}
+    write(trial / "checkpoint_000000" / "manifest.json", manifest)
+    found = json.loads((trial / "evaluation.json").read_text())
+    write(trial / "evaluation.json", found | {"verdict": None, "outcomes": []})
+    (run,) = gather([trial])
+    assert in_short(run)[1] == "Came out: a policy; nothing was judged."
+    assert not any("At a bound" in line for line in limits([run]))
+    made = document(trial)
+    assert made.good is None
+    assert {"fit", "outcomes", "misses"}.isdisjoint(figure.name for figure in made.figures())
+    Page(to_html(made))
 
 
 def test_limits_name_what_is_wrong_with_a_run_and_only_that(full, tmp_path):
@@ -341,6 +366,23 @@ def test_a_run_ends_with_a_report_unless_none_is_wanted(tmp_path, monkeypatch, c
         make_run(tmp_path / "more").rename(tmp_path / "r" / f"trial_{k:05d}")
     finish_run(tmp_path / "r", evaluate=False, report=True)
     assert "no report of 13 trials side by side" in capsys.readouterr().out
+
+
+def test_what_has_no_evaluation_of_its_last_checkpoint_is_evaluated_if_asked(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr("rllib_calsheq.cli.reports._evaluate_trial", done.append)
+    trials = [make_run(tmp_path / name) for name in "abc"]
+    for trial in trials:
+        add_particles(trial, np.zeros((1, 3)))
+    (trials[1] / "evaluation.json").unlink()
+    found = json.loads((trials[2] / "evaluation.json").read_text())
+    write(trials[2] / "evaluation.json", found | {"stage": 20})
+    runs = [str(trial.parent) for trial in trials]
+    output = ["-o", str(tmp_path / "out.html")]
+    assert main(["report", *runs, *output]) == 0
+    assert done == []
+    assert main(["report", *runs, "--evaluate", *output]) == 0
+    assert done == trials[1:]
 
 
 def test_a_run_of_another_algorithm_is_refused(tmp_path, capsys):

@@ -23,12 +23,20 @@ def add_report_command(commands: Any) -> None:
     report.add_argument(
         "--markdown", action="store_true", help="write it as Markdown, too, beside the HTML file"
     )
+    report.add_argument(
+        "--evaluate", action="store_true",
+        help="first evaluate the last checkpoints of trials that have no evaluation of them",
+    )  # fmt: skip
     report.set_defaults(function=_report)
 
 
 def _report(args: argparse.Namespace) -> int:
     from rllib_calsheq.reporting.writing import write_report
 
+    if args.evaluate:
+        from rllib_calsheq.cli.reports import evaluate_missing
+
+        evaluate_missing(args.runs)
     command = shlex.join(["calsheq", *args.line])
     for file in write_report(args.runs, args.output, markdown=args.markdown, command=command):
         print(f"wrote {file}")

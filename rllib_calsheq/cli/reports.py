@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rllib_calsheq.results.checkpoints import (
     TRIAL_FILE,
     find_checkpoint,
     find_trials,
+    finished_stages,
     trial_checkpoints,
 )
 
@@ -142,6 +145,20 @@ def _write_report(folder: Path, trials: int) -> None:
             print(f"wrote {file}", flush=True)
     except Exception as error:
         print(f"no report was written: {error}; later: calsheq report {folder}", flush=True)
+
+
+def evaluate_missing(runs: Sequence[str]) -> None:
+    """Evaluates the last checkpoint of each trial that has no evaluation of it."""
+    for trial in (trial for run in runs for trial in find_trials(run)):
+        checkpoints, file = trial_checkpoints(trial), trial / EVALUATION_FILE
+        if not checkpoints:
+            continue
+        stage = None
+        if file.is_file():
+            stage = json.loads(file.read_text(encoding="utf-8")).get("stage")
+        if stage != finished_stages(checkpoints[-1]):
+            print(f"evaluating {checkpoints[-1]}", flush=True)
+            _evaluate_trial(trial)
 
 
 def _evaluate_trial(trial: Path) -> dict[str, Any]:

@@ -165,7 +165,9 @@ def profile_section(runs: Sequence[RunFacts]) -> Section:
     """The calibrated profile, and what is known of each parameter where that was asked."""
     inferred = [run for run in runs if run.inference is not None]
     blocks: list[Any] = []
-    if not inferred:
+    if not any(run.targets for run in runs):
+        blocks.append(Text(("Nothing was calibrated: this is the profile that was stated.",)))
+    elif not inferred:
         blocks.append(
             Text((
                 "Below is one profile that the calibration ended at. Others may explain the "
@@ -199,7 +201,7 @@ def _profile_table(run: RunFacts) -> Table:
     """Value, start and range of each parameter, with its intervals where there are any."""
     found = {row["name"]: row for row in (run.inference or {}).get("parameters", [])}
     hidden = run.known.get("profile") or {}
-    bounds = (run.evaluation or {}).get("at_bounds") or {}
+    bounds = run.at_bounds
     heads = ["parameter", "calibrated", "start", "range"]
     heads += ["hidden value"] if hidden else []
     heads += ["50 % interval", "90 % interval", "class"] if found else []

@@ -118,6 +118,13 @@ class RunFacts:
         rows = self.evaluation["outcomes"] if self.evaluation else []
         return (sum(bool(row["met"]) for row in rows), len(rows)) if rows else None
 
+    @property
+    def at_bounds(self) -> Mapping[str, float]:
+        """Parameters that the calibration left at a bound, and the bound."""
+        # Without targets they stand where they were put.
+        found = (self.evaluation or {}).get("at_bounds") if self.targets else None
+        return found or {}
+
     def last(self, column: str) -> float | None:
         """The last value of a column of the history; None where there is none."""
         if column not in self.history:

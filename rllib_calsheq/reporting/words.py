@@ -53,6 +53,8 @@ def asked(run: RunFacts) -> str:
 
 def came_out(run: RunFacts) -> str:
     """What came out."""
+    if not run.targets:
+        return "Came out: a policy; nothing was judged."
     if run.met is None or run.evaluation is None:
         done = run.last("calibration/targets_met")
         if done is None:
@@ -62,19 +64,25 @@ def came_out(run: RunFacts) -> str:
             f"{len(run.targets)} targets; the calibrated profile was not evaluated."
         )
     met, count = run.met
-    verdict, episodes = run.evaluation["verdict"], run.evaluation["episodes"]
+    verdict, stage = run.evaluation["verdict"], run.evaluation["stage"]
     missed = [row["name"] for row in run.evaluation["outcomes"] if not row["met"]]
+    found = "every target is met" if not missed else f"{met} of {count} targets are met"
+    found += f" on {run.evaluation['episodes']} fresh episodes at the calibrated profile"
+    found += f" of stage {stage}" if stage != run.stages else ""
+    found += f"; missed: {listed(missed)}" if missed else ""
     end = f"`{verdict['worst_target']}` is the farthest off"
     if verdict["worst_miss"] is not None:
         end += f", by {verdict['worst_miss']:.2f} scales"
-    found = "every target is met" if met == count else f"{met} of {count} targets are met"
-    if missed:
-        found += f" and {listed(missed)} missed"
-    return f"Came out: {found} on {episodes} fresh episodes at the calibrated profile; {end}."
+    return f"Came out: {found}; {end}."
 
 
 def how_sure(run: RunFacts) -> str:
     """How sure one can be of it."""
+    policy = "whether the policy is an equilibrium was not asked (`calsheq certify`)"
+    if run.certificate is not None:
+        policy = gain_in_words(run.certificate) + ", as far as the search went"
+    if not run.targets:
+        return f"How sure: {policy}."
     if run.inference is None and run.certificate is None:
         return (
             "How sure: neither which other profiles meet the targets was asked (`calsheq infer`), "
@@ -87,9 +95,6 @@ def how_sure(run: RunFacts) -> str:
         free = sum(row["knowledge"] == Knowledge.FREE for row in rows)
         profiles = f"of {plural(len(rows), 'parameter')} the targets pin down {pinned}"
         profiles += f" and leave {free} free"
-    policy = "whether the policy is an equilibrium was not asked (`calsheq certify`)"
-    if run.certificate is not None:
-        policy = gain_in_words(run.certificate) + ", as far as the search went"
     return f"How sure: {profiles}; {policy}."
 
 
@@ -111,7 +116,7 @@ def _own_limits(run: RunFacts) -> list[str]:
         found.append(f"`{row['name']}` misses its target: it {miss}.")
     if run.evaluation is None and run.targets:
         found.append("Nothing was judged on fresh episodes.")
-    at = evaluation.get("at_bounds") or {}
+    at = run.at_bounds
     if at:
         names = listed(list(at))
         found.append(
@@ -141,7 +146,7 @@ def _own_limits(run: RunFacts) -> list[str]:
 
 def _limits_of_all(runs: Sequence[RunFacts]) -> list[str]:
     found = []
-    if any(run.inference is None for run in runs):
+    if any(run.inference is None and run.targets for run in runs):
         found.append(
             "The profile is generally not identified: different profiles give the same outcomes. "
             "Read "
