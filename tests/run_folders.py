@@ -106,7 +106,12 @@ def evaluation(stages, off):
         {"name": n, "description": "what it is", "value": 1.5, "stderr": 0.1, "median": 1.4}
         for n in ("share", "s_1.volume", "s_2.volume", "s_1.reward", "s_2.reward")
     ]
+    shares = {
+        "rows": ["s_1", "s_2"], "columns": ["small", "large"],
+        "values": [[0.5, 0.25], [0.1, None]], "stderr": [[0.01, 0.01], [0.02, None]],
+    }  # fmt: skip
     return {
+        "breakdowns": {"share by size": shares},
         "stage": stages, "episodes": 512, "profile": dict.fromkeys(NAMES, 0.8), "reward": 0.8,
         "verdict": verdict, "at_bounds": {"s_2.cost": 0.0}, "outcomes": outcomes,
         "every_outcome": every, "environment": {"agents": 5, "episode_length": 60},

@@ -147,13 +147,18 @@ def test_an_evaluation_of_an_earlier_stage_is_called_that(tmp_path):
     assert "at the calibrated profile of stage 20" in came_out(run)
 
 
-def test_a_run_without_targets_has_nothing_that_could_be_missed(tmp_path):
-    trial = make_run(tmp_path / "r", targets=None)
+def without_targets(trial):
+    """Takes the targets out of a made run."""
     manifest = json.loads((trial / "checkpoint_000000" / "manifest.json").read_text())
     manifest["run"]["targets"] = {}
     write(trial / "checkpoint_000000" / "manifest.json", manifest)
     found = json.loads((trial / "evaluation.json").read_text())
     write(trial / "evaluation.json", found | {"verdict": None, "outcomes": []})
+    return trial
+
+
+def test_a_run_without_targets_has_nothing_that_could_be_missed(tmp_path):
+    trial = without_targets(make_run(tmp_path / "r", targets=None))
     (run,) = gather([trial])
     assert in_short(run)[1] == "Came out: a policy; nothing was judged."
     assert not any("At a bound" in line for line in limits([run]))
@@ -161,6 +166,10 @@ def test_a_run_without_targets_has_nothing_that_could_be_missed(tmp_path):
     assert made.good is None
     assert {"fit", "outcomes", "misses"}.isdisjoint(figure.name for figure in made.figures())
     Page(to_html(made))
+    # Beside one that has targets, too, in either order.
+    other = make_run(tmp_path / "other")
+    for runs in ((trial, other), (other, trial)):
+        assert {"fit", "outcomes", "misses"} < {f.name for f in document(*runs).figures()}
 
 
 def test_limits_name_what_is_wrong_with_a_run_and_only_that(full, tmp_path):
@@ -181,6 +190,20 @@ def test_limits_name_what_is_wrong_with_a_run_and_only_that(full, tmp_path):
 def test_the_verdict_of_each_target_stands_in_a_table_with_its_numbers(tmp_path):
     rows = table(document(make_run(tmp_path / "r", off=0.4)), "Every target")
     assert rows[0] == ["`share`", "0.32", "0.0005", "0.3", "0.40", "0.25", "missed"]
+
+
+def test_what_the_environment_breaks_down_is_drawn_and_tabled(tmp_path):
+    made = document(make_run(tmp_path / "r"))
+    (figure,) = [f for f in made.figures() if f.title == "Share by size"]
+    assert [(t["name"], t["y"]) for t in figure.data] == [
+        ("s_1", [0.5, 0.25]),
+        ("s_2", [0.1, None]),
+    ]
+    assert figure.data[0]["error_y"]["array"] == pytest.approx([0.0196, 0.0196])
+    assert table(made, "Share by size") == [["s_1", "0.5", "0.25"], ["s_2", "0.1", "–"]]
+    every = table(made, "Every outcome")
+    assert every[1] == ["`volume` what it is", "1.5 ± 0.1", "1.5 ± 0.1", "–"]
+    assert every[0] == ["`share` what it is", "–", "–", "1.5 ± 0.1"]
 
 
 def test_several_runs_stand_side_by_side_and_what_differs_is_marked(tmp_path):

@@ -35,7 +35,6 @@ MAP = (
 
 def purpose_section(runs: Sequence[RunFacts]) -> Section:
     """What the model is for, and what is in it."""
-    facts = runs[0]
     uses = Bullets((
         "Made for: finding parameters of the simulated agents under which the simulation, its "
         "agents "
@@ -45,7 +44,7 @@ def purpose_section(runs: Sequence[RunFacts]) -> Section:
         "Not made for: forecasts of single events, or reading a parameter that the targets do not "
         "pin down as a fact about the world.",
     ))  # fmt: skip
-    return Section.of("purpose", "Purpose", uses, _entities(runs), _parameters(facts))
+    return Section.of("purpose", "Purpose", uses, _entities(runs), _parameters(runs))
 
 
 def _entities(runs: Sequence[RunFacts]) -> Table:
@@ -68,15 +67,15 @@ def _entities(runs: Sequence[RunFacts]) -> Table:
     return Table.of("What is modelled", heads, rows, numbers=False)
 
 
-def _parameters(run: RunFacts) -> Table | None:
-    if not run.ranges:
+def _parameters(runs: Sequence[RunFacts]) -> Table | None:
+    rows: dict[tuple[str, ...], None] = {}
+    for run in runs:
+        for name, p in run.ranges.items():
+            rows[f"`{name}`", interval((p.low, p.high), "g"), number(p.start)] = None
+    if not rows:
         return None
-    rows = [
-        [f"`{name}`", interval((r.low, r.high), "g"), number(r.start)]
-        for name, r in run.ranges.items()
-    ]
     heads = ("parameter", "range", "start Λ_0")
-    return Table.of("Parameters, their ranges and where they start", heads, rows, folded=True)
+    return Table.of("Parameters, their ranges and where they start", heads, list(rows), folded=True)
 
 
 def data_section(runs: Sequence[RunFacts]) -> Section:

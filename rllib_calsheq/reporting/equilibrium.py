@@ -10,6 +10,7 @@ from rllib_calsheq.reporting.document import Figure, Section, Table, Text, inter
 from rllib_calsheq.reporting.evidence import Z
 from rllib_calsheq.reporting.facts import RunFacts
 from rllib_calsheq.reporting.figures import (
+    DASHES,
     Trace,
     dots,
     line,
@@ -215,7 +216,7 @@ def _breakdowns(runs: Sequence[RunFacts]) -> list[Any]:
             ):
                 several = len(runs) > 1
                 label = f"{run.label}: {name}" if several else name
-                dash = ("solid", "dash", "dot", "dashdot")[s % 4] if several else "solid"
+                dash = DASHES[s % 4] if several else "solid"
                 trace = line([], [], label, run_colour(k if several else s), dash=dash,
                              run=run.label)  # fmt: skip
                 trace |= {"x": columns, "y": values, "mode": "lines+markers"}

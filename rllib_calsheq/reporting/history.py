@@ -13,6 +13,7 @@ import pandas as pd
 from rllib_calsheq.reporting.document import Cell, Choice, Figure, Section, Table, Text, number
 from rllib_calsheq.reporting.facts import RunFacts
 from rllib_calsheq.reporting.figures import (
+    DASHES,
     Trace,
     band,
     level,
@@ -22,7 +23,7 @@ from rllib_calsheq.reporting.figures import (
     run_dash,
     thinned,
 )
-from rllib_calsheq.reporting.particles import particles_figure
+from rllib_calsheq.reporting.particles import particles_figures
 from rllib_calsheq.results.families import DARK_ENOUGH, families
 from rllib_calsheq.results.palette import GOAL, GOAL_AMONG_MANY, MAIN, ORDERED, SECOND
 from rllib_calsheq.results.reading import OUTCOMES, PROFILE, RETURNS, column, names_of, stages
@@ -57,8 +58,7 @@ def history_section(runs: Sequence[RunFacts]) -> Section:
         "double-click to go back, point at a line for its numbers, click a name in the legend to "
         "hide or show it, double-click to see it alone."
     )
-    several = len(runs) > 1
-    figures += [particles_figure(run, several) for run in runs]
+    figures += particles_figures(runs)
     return Section.of("history", "How it came about", Text((note,)), *figures, _numbers(runs))
 
 
@@ -68,16 +68,19 @@ def _rows(runs: Sequence[RunFacts]) -> Iterator[tuple[int, RunFacts, pd.DataFram
 
 
 def _mean_and_band(
-    rows: pd.DataFrame, name: str, label: str, colour: str, opacity: float, **more: Any
+    rows: pd.DataFrame, name: str, label: str, colour: str, opacity: float | None, **more: Any
 ) -> list[Trace]:
-    """A series with ±1 standard deviation over particles; none where there is no such series."""
+    """A series with ±1 standard deviation over particles; none where there is no such series.
+
+    Without an opacity it has no band: those of several runs would hide the lines.
+    """
     mean = column(rows, f"{name}/mean")
     if mean is None:
         return []
     deviation = column(rows, f"{name}/std")
     x = stages(rows)
     found = [line(x, mean, label, colour, **more)]
-    if deviation is not None:
+    if deviation is not None and opacity is not None:
         low, high = more.pop("bounds", (-np.inf, np.inf))
         ends = (mean - deviation).clip(low, high), (mean + deviation).clip(low, high)
         found.insert(0, band(x, *ends, colour, opacity=opacity, **more))
@@ -137,9 +140,8 @@ def _outcomes(runs: Sequence[RunFacts]) -> Figure | None:
             target = next((t for t in run.targets if t.outcome == name), None)
             own = {"run": run.label, "group": run.label, "dash": run_dash(k)}
             label = run.label if len(runs) > 1 else "mean over particles ± 1 sd"
-            found = _mean_and_band(
-                rows, f"{OUTCOMES}/{name}", label, colour, 0.16 if len(runs) == 1 else FAINT, **own
-            )
+            alone = BAND if len(runs) == 1 else None
+            found = _mean_and_band(rows, f"{OUTCOMES}/{name}", label, colour, alone, **own)
             if target is not None and found:
                 x, within = stages(rows), target.tolerance * target.scale
                 low, high = target.value - within, target.value + within
@@ -184,8 +186,9 @@ def _misses(runs: Sequence[RunFacts]) -> tuple[list[Trace], float]:
             late = miss[x >= SETTLED * x.max()].abs()
             highest = max(highest, float(late.max()), target.tolerance)
     if found:
-        x = stages(runs[0].history)
-        ends, within = [float(x.iloc[0]), float(x.iloc[-1])], runs[0].targets[0].tolerance
+        first = next(run for run in runs if run.targets)
+        x = stages(first.history)
+        ends, within = [float(x.iloc[0]), float(x.iloc[-1])], first.targets[0].tolerance
         found.insert(0, band(ends, [-within] * 2, [within] * 2, GOAL, opacity=0.15))
     return found, ROOM * highest
 
@@ -197,7 +200,7 @@ def _short(name: str, run: RunFacts) -> str:
 
 
 def _shades(count: int) -> list[str]:
-    at = np.linspace(0.0, DARK_ENOUGH, count) if count > 1 else [0.25]
+    at = [0.25] if count == 1 else np.linspace(0.0, DARK_ENOUGH, count)
     return [mpl.colors.to_hex(c) for c in mpl.colormaps[ORDERED](at)]
 
 
@@ -223,8 +226,9 @@ def _parameters(runs: Sequence[RunFacts]) -> Figure | None:
     hidden = any(run.known.get("profile") for run in runs)
     return Figure(
         "parameters", "Parameters of the supertypes",
-        "Line: mean over particles. Shaded: ± 1 standard deviation of the particles, which is how "
-        "widely the calibrator tries and not how sure it is."
+        "Line: mean over particles."
+        + ("" if len(runs) > 1 else " Shaded: ± 1 standard deviation of the particles, which is "
+        "how widely the calibrator tries and not how sure it is.")
         + (" Dashed: the hidden profile that the targets were made from." if hidden else ""),
         tuple(views.data), lines_layout(next(iter(groups))), tuple(views.choices),
         picture=runs[0].trial / "parameters.png",
@@ -241,8 +245,8 @@ def _parameter(
     own = {"run": run.label, "group": label, "dash": run_dash(k) if several else "solid"}
     bounds = run.ranges.get(name)
     more = {"bounds": (bounds.low, bounds.high)} if bounds else {}
-    faint = FAINT if members > 1 or several else 0.16
-    found = _mean_and_band(rows, f"{PROFILE}/{name}", label, colour, faint, **own, **more)
+    opacity = None if several else FAINT if members > 1 else BAND
+    found = _mean_and_band(rows, f"{PROFILE}/{name}", label, colour, opacity, **own, **more)
     goal = (run.known.get("profile") or {}).get(name)
     if goal is not None and found and (not several or k == 0):
         dark = colour if members > 1 and not several else GOAL_AMONG_MANY
@@ -258,20 +262,20 @@ def _returns(runs: Sequence[RunFacts]) -> Figure | None:
     names = list(dict.fromkeys(n for run in runs for n in names_of(run.history, RETURNS)))
     if not names:
         return None
+    several = len(runs) > 1
     data: list[Trace] = []
     for k, run, rows in _rows(runs):
-        for j, name in enumerate(names):
-            several = len(runs) > 1
+        for j, name in enumerate(names_of(run.history, RETURNS)):
             colour = run_colour(k if several else j)
             label = f"{run.label}: {name}" if several else name
-            dash = ("solid", "dash", "dot", "dashdot")[j % 4] if several else "solid"
-            own = {"run": run.label, "group": label, "dash": dash}
-            faint = FAINT if several else 0.16
-            data += _mean_and_band(rows, f"{RETURNS}/{name}", label, colour, faint, **own)
+            own = {"run": run.label, "group": label, "dash": DASHES[j % 4] if several else "solid"}
+            alone = None if several else BAND
+            data += _mean_and_band(rows, f"{RETURNS}/{name}", label, colour, alone, **own)
     return Figure(
         "rewards", "Rewards of the agents",
-        "Mean return of an agent of each supertype in an episode, ± 1 standard deviation over "
-        "particles. Where it is flat, the agents have stopped getting better at what they do.",
+        "Mean return of an agent of each supertype in an episode"
+        + ("" if several else ", ± 1 standard deviation over particles")
+        + ". Where it is flat, the agents have stopped getting better at what they do.",
         tuple(data), lines_layout("return an episode"),
         picture=runs[0].trial / "supertype_rewards.png",
     )  # fmt: skip

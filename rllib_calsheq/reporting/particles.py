@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rllib_calsheq.reporting.document import Choice, Figure
@@ -11,12 +13,21 @@ from rllib_calsheq.results.palette import MAIN, SECOND
 
 #: Particles that can be chosen one by one, at most.
 MOST_CHOSEN = 64
+#: Runs whose particles are shown, at most.
+MOST_RUNS = 4
 #: Opacity of the dots of all particles.
 FAINT = 0.35
 
 
-def particles_figure(run: RunFacts, named: bool) -> Figure | None:
-    """Every particle's parameters within their ranges, and each particle for itself."""
+def particles_figures(runs: Sequence[RunFacts]) -> list[Figure | None]:
+    """A figure of the particles of each run; none where there are many runs."""
+    if len(runs) > MOST_RUNS:
+        return []
+    return [_figure(run, len(runs) > 1) for run in runs]
+
+
+def _figure(run: RunFacts, named: bool) -> Figure | None:
+    """Every particle's parameters within their ranges; of a single run, each for itself, too."""
     if run.particles is None or not run.ranges:
         return None
     names = list(run.ranges)
@@ -25,7 +36,8 @@ def particles_figure(run: RunFacts, named: bool) -> Figure | None:
     )
     places = (run.particles - low) / (high - low)
     data: list[Trace] = [_cloud(names, run, places)]
-    for b, profile in enumerate(places[:MOST_CHOSEN], start=1):
+    chosen = 0 if named else MOST_CHOSEN
+    for b, profile in enumerate(places[:chosen], start=1):
         texts = [
             f"{name}: {value:.4g}" for name, value in zip(names, run.particles[b - 1], strict=True)
         ]
@@ -39,10 +51,10 @@ def particles_figure(run: RunFacts, named: bool) -> Figure | None:
         f"particles-{run.label}",
         f"The particles at stage {stage}" + (f": {run.label}" if named else ""),
         "Each dot is a particle's value of a parameter: 0 is its lower bound, 1 the upper one. "
-        "Choose a particle to see its whole profile.",
+        + ("" if named else "Choose a particle to see its whole profile."),
         tuple(data),
         rows_layout(names, "place within the range of the parameter", range=[-0.03, 1.03]),
-        tuple(choices),
+        () if named else tuple(choices),
     )
 
 
