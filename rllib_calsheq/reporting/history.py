@@ -13,6 +13,7 @@ import pandas as pd
 from rllib_calsheq.reporting.document import Cell, Choice, Figure, Section, Table, Text, number
 from rllib_calsheq.reporting.facts import RunFacts
 from rllib_calsheq.reporting.figures import (
+    BAND,
     DASHES,
     Trace,
     band,
