@@ -14,8 +14,6 @@ from rllib_calsheq.envs import SubwayEnv
 from rllib_calsheq.results.evaluation import evaluate
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tuned_examples"
-#: Seeds of what is asked of the mean of several runs.
-SEEDS = range(4)
 
 
 def run(config, stages):
@@ -29,33 +27,33 @@ def example(name, *overrides):
     return CALSHEQConfig().update_from_dict(experiment.config)
 
 
-@pytest.mark.parametrize(
-    "merchants",
-    [
-        pytest.param(5, marks=pytest.mark.learning),
-        pytest.param(10, marks=pytest.mark.slow),
-    ],
-)
-def test_merchants_learn_the_logit_bertrand_equilibrium(merchants):
-    """Half-spread τ n / (n - 1): 0.25 for n = 5, 0.222 for n = 10, within 0.02.
+def learned_half_spread(merchants, seed, stages):
+    """Half-spread that merchants quote once they have learned, as τ n / (n - 1) is for them."""
+    # Ten merchants' update has twice the gradient steps of five, and wants half the rate.
+    config = example(
+        "market_ppo.yaml",
+        f"config.env_config.num_merchants={merchants}",
+        f"config.lr_shared.initial={0.01 / merchants}",
+        f"config.seed={seed}",
+    )
+    algorithm, rows = run(config, stages)
+    algorithm.stop()
+    quoted = [row["outcomes"]["supertype_2.half_spread"]["mean"] for row in rows]
+    assert quoted[0] > 0.45
+    return np.mean(quoted[-10:])
 
-    One run of five merchants scatters by 0.011 around 0.266 (22 runs with other random numbers), so
-    that the mean of several is asked.
-    """
-    found = []
-    for seed in SEEDS:
-        # Ten merchants' update has twice the gradient steps, and wants half the rate.
-        config = example(
-            "market_ppo.yaml",
-            f"config.env_config.num_merchants={merchants}",
-            f"config.lr_shared.initial={0.01 / merchants}",
-            f"config.seed={seed}",
-        )
-        algorithm, stages = run(config, 120)
-        algorithm.stop()
-        quoted = [s["outcomes"]["supertype_2.half_spread"]["mean"] for s in stages]
-        assert quoted[0] > 0.45
-        found.append(np.mean(quoted[-10:]))
+
+@pytest.mark.learning
+def test_merchants_learn_most_of_the_way_to_the_logit_bertrand_equilibrium():
+    """One run of five merchants scatters by 0.011 around 0.266 (22 runs, other random numbers)."""
+    assert learned_half_spread(5, seed=0, stages=80) == pytest.approx(0.25, abs=0.06)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("merchants", [5, 10])
+def test_merchants_learn_the_logit_bertrand_equilibrium(merchants):
+    """Half-spread τ n / (n - 1): 0.25 for n = 5, 0.222 for n = 10, within 0.02 over four runs."""
+    found = [learned_half_spread(merchants, seed, stages=120) for seed in range(4)]
     assert np.mean(found) == pytest.approx(0.2 * merchants / (merchants - 1), abs=0.02), found
 
 
@@ -94,17 +92,17 @@ def test_hidden_profiles_are_recovered(profile, tmp_path):
 
 
 @pytest.mark.learning
-def test_a_hundred_stages_of_the_main_job_meet_every_target(tmp_path):
-    """What the README says of the main job, by its own command, on half of its stages."""
+def test_sixty_stages_of_the_main_job_meet_every_target(tmp_path):
+    """What the README says of the main job, by its own command, on fewer of its stages."""
     arguments = ["train", "-f", str(EXAMPLES / "calsheq.yaml"), "--strict"]
-    arguments += ["--set", "stop.training_iteration=100", "--storage-path", str(tmp_path)]
+    arguments += ["--set", "stop.training_iteration=60", "--storage-path", str(tmp_path)]
     command = [sys.executable, "-m", "rllib_calsheq.cli.rllib", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     # 3 would say that a target is missed.
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = tmp_path.glob("calsheq/*/evaluation.json")
     found = json.loads(file.read_text(encoding="utf-8"))
-    assert found["stage"] == 100
+    assert found["stage"] == 60
     assert found["verdict"]["targets_met"] == found["verdict"]["num_targets"] == 10
     assert "10 of 10 targets met" in done.stdout
     report = (tmp_path / "calsheq" / "report.html").read_text(encoding="utf-8")

@@ -163,7 +163,7 @@ def test_constraints_pin_versions_within_the_bounds():
     ("name", "end"),
     [
         ("run", "rllib train -f tuned_examples/calsheq.yaml"),
-        ("test", "python -m pytest"),
+        ("test", "python -m pytest -n 2 --dist loadfile"),
     ],
 )
 def test_the_readme_has_the_commands_that_do_everything(name, end):

@@ -73,7 +73,6 @@ def run(folder, variables):
     ("variables", "inside"),
     [
         ({}, 1),
-        ({"CALSHEQ_NUM_THREADS": "2"}, 2),
         ({"CALSHEQ_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}, 2),
         # Somebody has chosen: what the process has is left as it is.
         ({"OMP_NUM_THREADS": "2"}, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from rllib_calsheq.cli.backtest import add_backtest_command
 from rllib_calsheq.cli.certify import add_certify_command
 from rllib_calsheq.cli.check_targets import add_check_targets_command
 from rllib_calsheq.cli.coverage import add_coverage_command
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         add_infer_command,
         add_profile_command,
         add_coverage_command,
+        add_backtest_command,
         add_transitivity_command,
     ):
         add(commands)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from rllib_calsheq.certificates.config import CertificateConfig
-from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS, default_workers
+from rllib_calsheq.cli.jobs import add_numbers, add_workers, begin, workers_of
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.data.yaml_text import read_yaml
+
+MEANINGS = {
+    "seeds": "training seeds of the deviators",
+    "budget": "training episodes of a deviator",
+    "validation": "episodes that deviations are selected on",
+    "fresh": "episodes that the selected ones are measured on",
+    "settling": "stages that the shared policy is trained on for the lag gap, 0 for none",
+}
 
 
 def add_certify_command(commands: Any) -> None:
@@ -30,17 +36,7 @@ def add_certify_command(commands: Any) -> None:
     certify.add_argument("--action", metavar="A,B,..",
         help="certify that everyone always takes this action, instead of the shared policy",
     )  # fmt: skip
-    for name, meaning in (
-        ("seeds", "training seeds of the deviators"),
-        ("budget", "training episodes of a deviator"),
-        ("validation", "episodes that deviations are selected on"),
-        ("fresh", "episodes that the selected ones are measured on"),
-        ("settling", "stages that the shared policy is trained on for the lag gap, 0 for none"),
-    ):
-        value = getattr(default, name)
-        certify.add_argument(
-            f"--{name}", type=int, default=value, metavar="N", help=f"{meaning} (default: {value})"
-        )
+    add_numbers(certify, {name: getattr(default, name) for name in MEANINGS}, MEANINGS)
     certify.set_defaults(function=_certify)
 
 
@@ -65,9 +61,7 @@ def add_game_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=default.seed, metavar="N",
         help=f"seed of everything (default: {default.seed})",
     )  # fmt: skip
-    command.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the jobs (default: one a core, up to {MAX_DEFAULT_WORKERS})",
-    )  # fmt: skip
+    add_workers(command)
 
 
 def game_fields(args: argparse.Namespace) -> dict[str, Any]:
@@ -85,36 +79,21 @@ def game_fields(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def workers_of(args: argparse.Namespace) -> int:
-    """Processes that share the jobs.
-
-    Raises:
-        ValueError: If the given number is not allowed.
-    """
-    workers = default_workers() if args.workers is None else int(args.workers)
-    require(workers >= 1, "--workers", workers, "integers from 1")
-    return workers
-
-
 def _certify(args: argparse.Namespace) -> int:
     config = config_of(args)
     workers = workers_of(args)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    progress = begin(args)
     from rllib_calsheq.certificates.certify import certify
     from rllib_calsheq.certificates.report.pictures import draw_certificate
-    from rllib_calsheq.cli.messages import quieten_rllib
     from rllib_calsheq.results.checkpoints import find_checkpoint
-
-    quieten_rllib()
 
     found = certify(
         find_checkpoint(args.run),
         config,
         args.output,
         workers,
-        lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True),
+        progress,
     )
     file = Path(found["folder"]) / found["file"]
     picture = draw_certificate(found, file.with_suffix(".png"))

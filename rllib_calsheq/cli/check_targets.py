@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS
-from rllib_calsheq.cli.certify import workers_of
+from rllib_calsheq.cli.jobs import add_numbers, add_workers, begin, workers_of
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.core.defaults import STORAGE
 from rllib_calsheq.inference.config import InferenceConfig
@@ -39,15 +36,8 @@ def add_check_targets_command(commands: Any) -> None:
     check.add_argument("-o", "--output", metavar="FOLDER",
         help=f"folder of policy and findings (default: {STORAGE}/check-targets/NAME)",
     )  # fmt: skip
-    for name, value in DEFAULTS.items():
-        check.add_argument(
-            f"--{name}", type=int, default=value, metavar="N",
-            help=f"{MEANINGS[name]} (default: {value})",
-        )  # fmt: skip
-    check.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the simulations (default: one a core, up to "
-        f"{MAX_DEFAULT_WORKERS})",
-    )  # fmt: skip
+    add_numbers(check, DEFAULTS, MEANINGS)
+    add_workers(check, "simulations")
     check.set_defaults(function=_check_targets)
 
 
@@ -58,9 +48,7 @@ def _check_targets(args: argparse.Namespace) -> int:
     )
     workers = workers_of(args)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.cli.messages import quieten_rllib
+    progress = begin(args)
     from rllib_calsheq.cli.train import configurations
     from rllib_calsheq.data.experiment_files import load_experiments
     from rllib_calsheq.inference.reach import check_targets
@@ -72,12 +60,10 @@ def _check_targets(args: argparse.Namespace) -> int:
             f"{args.file} has {len(experiments)} experiments with {len(found_variants)} "
             "configurations of CALSHEQ, but one is checked at a time: leave out grids with --set"
         )
-    quieten_rllib()
-    stream = sys.stderr if args.json else sys.stdout
     default = Path(STORAGE).expanduser() / "check-targets" / experiments[0].name
     found = check_targets(
         found_variants[0], args.output or default, args.stages, inference, workers,
-        lambda line: print(line, file=stream, flush=True),
+        progress,
     )  # fmt: skip
     if args.json:
         print(json.dumps(found, indent=2))

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS
-from rllib_calsheq.cli.certify import workers_of
+from rllib_calsheq.cli.jobs import add_numbers, add_workers, begin, numbers_of, workers_of
 from rllib_calsheq.core.configuration import require
 from rllib_calsheq.inference.config import InferenceConfig
 
@@ -36,6 +33,8 @@ MEANINGS = {
     "seed": "seed of everything",
 }
 PROFILES, TARGET_EPISODES = 60, 64
+#: Directions whose widths are printed.
+MOST_DIRECTIONS = 10
 
 
 def add_coverage_command(commands: Any) -> None:
@@ -57,15 +56,8 @@ def add_coverage_command(commands: Any) -> None:
     coverage.add_argument("--spoil", type=float, default=1.0, metavar="F",
         help="draw intervals in by a factor, to see that it is found out (default: 1)",
     )  # fmt: skip
-    for name, value in DEFAULTS.items():
-        coverage.add_argument(
-            f"--{name}", type=int, default=value, metavar="N",
-            help=f"{MEANINGS[name]} (default: {value})",
-        )  # fmt: skip
-    coverage.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the profiles (default: one a core, up to "
-        f"{MAX_DEFAULT_WORKERS})",
-    )  # fmt: skip
+    add_numbers(coverage, DEFAULTS, MEANINGS)
+    add_workers(coverage, "profiles")
     coverage.set_defaults(function=_coverage)
 
 
@@ -73,21 +65,16 @@ def _coverage(args: argparse.Namespace) -> int:
     require(args.profiles >= 2, "--profiles", args.profiles, "integers from 2")
     require(args.target_episodes >= 2, "--target-episodes", args.target_episodes, "integers from 2")
     require(args.spoil > 0, "--spoil", args.spoil, "numbers above 0")
-    names = [name.replace("-", "_") for name in DEFAULTS]
-    config = InferenceConfig(**{name: getattr(args, name) for name in names})
+    config = InferenceConfig(**numbers_of(args, DEFAULTS))
     workers = workers_of(args)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.cli.messages import quieten_rllib
+    progress = begin(args)
     from rllib_calsheq.inference.coverage_jobs import measure_coverage
     from rllib_calsheq.results.checkpoints import find_checkpoint
 
-    quieten_rllib()
-    stream = sys.stderr if args.json else sys.stdout
     found = measure_coverage(
         find_checkpoint(args.run), args.profiles, config, args.target_episodes, args.output,
-        workers, args.spoil, lambda line: print(line, file=stream, flush=True),
+        workers, args.spoil, progress,
     )  # fmt: skip
     if args.json:
         print(json.dumps(found, indent=2))
@@ -115,9 +102,14 @@ def lines(found: dict[str, Any]) -> list[str]:
         "width of the 90 % interval as a part of the prior's: "
         + ", ".join(f"{name} {width:.2f}" for name, width in narrow)
     )
+    said.append(
+        "standard deviation along the narrowest directions as a part of the prior's: "
+        + ", ".join(f"{width:.2f}" for width in found["directions"][:MOST_DIRECTIONS])
+    )
     if found["predicted"] is not None:
+        each = found["predicted_each"]
         said.append(
             f"90 % bands of outcomes that were no targets hold {found['predicted']:.1%} of their "
-            "true means"
+            f"true means ({min(each):.0%} to {max(each):.0%} of each)"
         )
     return said

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS
-from rllib_calsheq.cli.certify import workers_of
+from rllib_calsheq.cli.jobs import add_numbers, add_workers, begin, numbers_of, workers_of
 from rllib_calsheq.inference.config import InferenceConfig
 
 #: Fields of the configuration that are options of the command, and what they mean.
@@ -41,36 +38,23 @@ def add_infer_command(commands: Any) -> None:
     infer.add_argument("--netcdf", metavar="FILE",
         help="write the draws as ArviZ's InferenceData, too",
     )  # fmt: skip
-    for name, meaning in OPTIONS.items():
-        value = getattr(InferenceConfig, name.replace("-", "_"))
-        infer.add_argument(
-            f"--{name}", type=type(value), default=value, metavar="N",
-            help=f"{meaning} (default: {value:g})",
-        )  # fmt: skip
-    infer.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the simulations (default: one a core, up to "
-        f"{MAX_DEFAULT_WORKERS})",
-    )  # fmt: skip
+    values = {name: getattr(InferenceConfig, name.replace("-", "_")) for name in OPTIONS}
+    add_numbers(infer, values, OPTIONS)
+    add_workers(infer, "simulations")
     infer.set_defaults(function=_infer)
 
 
 def _infer(args: argparse.Namespace) -> int:
-    names = [name.replace("-", "_") for name in OPTIONS]
-    config = InferenceConfig(**{name: getattr(args, name) for name in names})
+    config = InferenceConfig(**numbers_of(args, OPTIONS))
     workers = workers_of(args)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.cli.messages import quieten_rllib
+    progress = begin(args)
     from rllib_calsheq.inference.infer import infer, load_draws
     from rllib_calsheq.inference.pictures import draw_inference
     from rllib_calsheq.results.checkpoints import find_checkpoint
 
-    quieten_rllib()
-    stream = sys.stderr if args.json else sys.stdout
     found = infer(
-        find_checkpoint(args.run), config, args.output, workers,
-        lambda line: print(line, file=stream, flush=True),
+        find_checkpoint(args.run), config, args.output, workers, progress,
         shlex.join(["calsheq", *args.line]),
     )  # fmt: skip
     folder = Path(found["folder"])

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.certificates.jobs.processes import MAX_DEFAULT_WORKERS
-from rllib_calsheq.cli.certify import workers_of
+from rllib_calsheq.cli.jobs import add_workers, begin, workers_of
 from rllib_calsheq.inference.config import InferenceConfig
 
 POINTS = 15
@@ -35,10 +32,7 @@ def add_profile_command(commands: Any) -> None:
     profile.add_argument(
         "--seed", type=int, default=seed, metavar="N", help=f"seed of everything (default: {seed})"
     )
-    profile.add_argument("--workers", type=int, metavar="N",
-        help=f"processes that share the simulations (default: one a core, up to "
-        f"{MAX_DEFAULT_WORKERS})",
-    )  # fmt: skip
+    add_workers(profile, "simulations")
     profile.set_defaults(function=_profile)
 
 
@@ -46,17 +40,13 @@ def _profile(args: argparse.Namespace) -> int:
     config = InferenceConfig(seed=args.seed)
     workers = workers_of(args)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rllib_calsheq.cli.messages import quieten_rllib
+    progress = begin(args)
     from rllib_calsheq.inference.profile import draw_profile, profile_parameter
     from rllib_calsheq.results.checkpoints import find_checkpoint
 
-    quieten_rllib()
-    stream = sys.stderr if args.json else sys.stdout
     found = profile_parameter(
         find_checkpoint(args.run), args.parameter, config, args.points, args.output, workers,
-        lambda line: print(line, file=stream, flush=True),
+        progress,
     )  # fmt: skip
     file = Path(found["folder"]) / found["file"]
     picture = draw_profile(found, file.with_suffix(".png"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rllib_calsheq.certificates.config import (
     SENSITIVITY_STEP,
     CertificateConfig,
 )
+from rllib_calsheq.cli.jobs import add_numbers, begin
 from rllib_calsheq.core.configuration import require
 
 #: What is measured unless the command says otherwise.
@@ -21,6 +21,11 @@ DEFAULTS = {
     "episodes": SENSITIVITY_EPISODES,
     "step": SENSITIVITY_STEP,
     "retrain": SENSITIVITY_RETRAIN,
+}
+MEANINGS = {
+    "episodes": "episodes at each end of a difference",
+    "step": "half of the distance of a difference, as a fraction of a parameter's range",
+    "retrain": "train the shared policy on for this many stages at each end",
 }
 
 
@@ -34,20 +39,7 @@ def add_sensitivity_command(commands: Any) -> None:
     sensitivity.add_argument("-o", "--output", metavar="FOLDER",
         help="folder of the result (default: the certificate's)",
     )  # fmt: skip
-    sensitivity.add_argument(
-        "--episodes", type=int, default=SENSITIVITY_EPISODES, metavar="N",
-        help=f"episodes at each end of a difference (default: {SENSITIVITY_EPISODES})",
-    )  # fmt: skip
-    sensitivity.add_argument(
-        "--step", type=float, default=SENSITIVITY_STEP, metavar="F",
-        help="half of the distance of a difference, as a fraction of a parameter's range "
-        f"(default: {SENSITIVITY_STEP:g})",
-    )  # fmt: skip
-    sensitivity.add_argument(
-        "--retrain", type=int, default=SENSITIVITY_RETRAIN, metavar="N",
-        help="train the shared policy on for this many stages at each end "
-        f"(default: {SENSITIVITY_RETRAIN})",
-    )  # fmt: skip
+    add_numbers(sensitivity, DEFAULTS, MEANINGS)
     seed = CertificateConfig.seed
     sensitivity.add_argument(
         "--seed", type=int, default=seed, metavar="N", help=f"seed (default: {seed})"
@@ -61,21 +53,21 @@ def _sensitivity(args: argparse.Namespace) -> int:
     require(args.retrain >= 0, "--retrain", args.retrain, "integers from 0")
     config = CertificateConfig(seed=args.seed)
 
+    progress = begin(args)
     from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
     from rllib_calsheq.certificates.jobs.store import default_folder, result_name
     from rllib_calsheq.certificates.sensitivity.measurement import measure_sensitivity
-    from rllib_calsheq.cli.messages import quieten_rllib
+    from rllib_calsheq.certificates.sensitivity.picture import draw_sensitivity
     from rllib_calsheq.core.files import write_json
     from rllib_calsheq.results.checkpoints import find_checkpoint
 
-    quieten_rllib()
     checkpoint = find_checkpoint(args.run)
     game = FrozenGame(checkpoint, config)
     asked = {name: getattr(args, name) for name in DEFAULTS}
     found = measure_sensitivity(
         game,
         **asked,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=progress,
     )
     folder = Path(args.output) if args.output else default_folder(checkpoint, config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,10 +76,11 @@ def _sensitivity(args: argparse.Namespace) -> int:
         "sensitivity", {**marks, **config.unusual_numbers()}, {**game.identity(), **asked}
     )
     write_json(folder / name, found)
+    picture = draw_sensitivity(found, (folder / name).with_suffix(".png"))
     if args.json:
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join([*_lines(found), f"wrote {folder / name}"]))
+        print("\n".join([*_lines(found), f"wrote {folder / name}", f"drew {picture}"]))
     return 0
 
 

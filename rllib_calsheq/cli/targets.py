@@ -14,33 +14,38 @@ from rllib_calsheq.envs.market.config import PERCENTILE_SCALE_FLOOR
 def add_targets_command(commands: Any) -> None:
     """Adds `targets` to the commands of `calsheq`."""
     targets = commands.add_parser("targets", help="targets from a table of transactions")
-    targets.add_argument("file", metavar="FILE.csv", help="the transactions, one a row")
-    targets.add_argument("--seller", required=True, metavar="COL", help="column of the seller")
-    targets.add_argument("--quantity", required=True, metavar="COL", help="column of the quantity")
-    targets.add_argument("--merchant", required=True, metavar="NAME", help="the seller to match")
-    targets.add_argument("--num-merchants", type=int, metavar="N", help="merchants in the market")
-    targets.add_argument(
-        "--share-by", choices=("quantity", "count"), default="quantity",
-        help="whether shares count traded quantity or transactions (default: quantity)",
-    )  # fmt: skip
-    targets.add_argument(
-        "--require", action="append", default=[], metavar="COL",
-        help="leave out rows in which this column is missing (may be given several times)",
-    )  # fmt: skip
-    targets.add_argument(
-        "--percentile-floor", type=float, default=PERCENTILE_SCALE_FLOOR, metavar="F",
-        help="smallest scale of a percentile, as a fraction of its target "
-        f"(default: {PERCENTILE_SCALE_FLOOR:g})",
-    )  # fmt: skip
-    targets.add_argument(
-        "--percentile-rule", choices=("linear", "mid"), default="linear",
-        help="how percentiles lie between quantities; mid suits lumpy ones (default: linear)",
-    )  # fmt: skip
-    targets.add_argument("--supertype-2", action="store_true", help="targets for the others too")
+    add_table_arguments(targets)
     targets.add_argument(
         "-o", "--output", metavar="FILE.yaml", help="target file (default: print it)"
     )
     targets.set_defaults(function=_targets)
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says how a table of transactions is read as a market."""
+    parser.add_argument("file", metavar="FILE.csv", help="the transactions, one a row")
+    parser.add_argument("--seller", required=True, metavar="COL", help="column of the seller")
+    parser.add_argument("--quantity", required=True, metavar="COL", help="column of the quantity")
+    parser.add_argument("--merchant", required=True, metavar="NAME", help="the seller to match")
+    parser.add_argument("--num-merchants", type=int, metavar="N", help="merchants in the market")
+    parser.add_argument(
+        "--share-by", choices=("quantity", "count"), default="quantity",
+        help="whether shares count traded quantity or transactions (default: quantity)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--require", action="append", default=[], metavar="COL",
+        help="leave out rows in which this column is missing (may be given several times)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--percentile-floor", type=float, default=PERCENTILE_SCALE_FLOOR, metavar="F",
+        help="smallest scale of a percentile, as a fraction of its target "
+        f"(default: {PERCENTILE_SCALE_FLOOR:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--percentile-rule", choices=("linear", "mid"), default="linear",
+        help="how percentiles lie between quantities; mid suits lumpy ones (default: linear)",
+    )  # fmt: skip
+    parser.add_argument("--supertype-2", action="store_true", help="targets for the others too")
 
 
 def _targets(args: argparse.Namespace) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ from rllib_calsheq.certificates.config import (
     SNAPSHOTS,
     CertificateConfig,
 )
-from rllib_calsheq.cli.certify import add_game_arguments, game_fields, workers_of
+from rllib_calsheq.cli.certify import add_game_arguments, game_fields
+from rllib_calsheq.cli.jobs import begin, workers_of
 
 
 def add_transitivity_command(commands: Any) -> None:
@@ -46,14 +45,11 @@ def _transitivity(args: argparse.Namespace) -> int:
     config = CertificateConfig(**game_fields(args))
     workers = workers_of(args)
 
-    # Before torch is imported: on small networks several threads cost more than they give.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    progress = begin(args)
     from rllib_calsheq.certificates.report.pictures import draw_transitivity
     from rllib_calsheq.certificates.snapshots import choose_snapshots, measure_transitivity
-    from rllib_calsheq.cli.messages import quieten_rllib
     from rllib_calsheq.results.checkpoints import find_checkpoints
 
-    quieten_rllib()
     found = measure_transitivity(
         choose_snapshots(find_checkpoints(args.run), args.snapshots),
         config,
@@ -61,7 +57,7 @@ def _transitivity(args: argparse.Namespace) -> int:
         args.epsilon,
         args.output,
         workers,
-        lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True),
+        progress,
     )
     file = Path(found["folder"]) / found["file"]
     picture = draw_transitivity(found, file.with_suffix(".png"))

@@ -107,6 +107,12 @@ class Stream(enum.IntEnum):
     #: Hidden profiles that intervals are to hold, and what is drawn for each (seed, profile).
     HIDDEN_PROFILES = 75
 
+    # --- backtests
+    #: Which rows a fold predicts (seed), and what rows scatter by (seed, fold).
+    BACKTEST_SPLIT = 80
+    #: Draws of a prediction (seed, fold, part, predictor).
+    BACKTEST_DRAWS = 81
+
     # --- data and environments
     #: Bootstrap of the targets' standard errors (seed).
     DATA_BOOTSTRAP = 60

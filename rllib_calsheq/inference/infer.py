@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
@@ -17,12 +18,15 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.inference.asking import question_of
 from rllib_calsheq.inference.config import InferenceConfig
+from rllib_calsheq.inference.emulator import Emulator
 from rllib_calsheq.inference.jobs import RELEARN, Bench, Job, Laboratory
 from rllib_calsheq.inference.report import describe
 from rllib_calsheq.inference.waves import (
     PLAUSIBLE,
     RELEARNING,
     Lag,
+    Question,
+    Set,
     between,
     confident,
     draw,
@@ -71,17 +75,8 @@ def infer(
     laboratory = Laboratory(path, config, place)
     question = question_of(laboratory.run)
     bench = Bench(laboratory, workers, _Report(progress))
-    found, first = explore(question, bench, config, progress)
-    lag = None
-    if config.relearned and laboratory.trains_on:
-        rng = stream_rng(Stream.DESIGNS, config.seed, RELEARNING)
-        before, after = bench.relearn(
-            "relearned", RELEARNING, lambda: found.draws.thinned(config.relearned, rng)
-        )
-        lag = Lag.of(before / question.scales, after / question.scales)
     rng = stream_rng(Stream.KEPT_DRAWS, config.seed)
-    starts = found.draws.thinned(config.episodes, rng)
-    found = draw(question, found.emulator, lag, config, starts, RELEARNING)
+    found, first, lag = find_set(laboratory, bench, question, config, rng, progress)
     steps = between(config)
     limit = float(chi2.ppf(config.confidence, len(question.values)))
     regions = eligible(found, PLAUSIBLE, steps, rng), confident(found, limit, steps, rng)
@@ -103,6 +98,42 @@ def infer(
     _write_draws(place / files["draws"], laboratory, kept)
     write_json(place / files["file"], result)
     return result
+
+
+def find_set(
+    laboratory: Laboratory,
+    bench: Bench,
+    question: Question,
+    config: InferenceConfig,
+    rng: np.random.Generator,
+    progress: Progress = lambda line: None,
+) -> tuple[Set, Emulator, Lag | None]:
+    """The set that explains what is asked, corrected for what training on over it changes.
+
+    Args:
+        laboratory: The run.
+        bench: What simulates it.
+        question: What is to be explained.
+        config: What is asked for.
+        rng: Generator of where the walkers start.
+        progress: Called with a line a wave.
+
+    Returns:
+        The set, the emulator of the first wave, and the change; None where it was not measured.
+    """
+    found, first = explore(question, bench, config, progress)
+    lag = None
+    obstacle = laboratory.why_not_trained_on() if config.relearned else None
+    if obstacle:
+        progress(f"not corrected for the policy's lag: {obstacle}")
+    elif config.relearned:
+        chosen = stream_rng(Stream.DESIGNS, config.seed, RELEARNING)
+        before, after = bench.relearn(
+            "relearned", RELEARNING, lambda: found.draws.thinned(config.relearned, chosen)
+        )
+        lag = Lag.of(before / question.scales, after / question.scales)
+    starts = found.draws.thinned(config.episodes, rng)
+    return draw(question, found.emulator, lag, config, starts, RELEARNING), first, lag
 
 
 def load_draws(file: str | Path) -> pd.DataFrame:

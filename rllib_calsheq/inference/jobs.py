@@ -71,7 +71,7 @@ class Laboratory:
 
     @cached_property
     def game(self) -> FrozenGame:
-        """The same with the environment's array form, which training on needs."""
+        """The same as arrays, which training on needs."""
         return FrozenGame(self.run.path, CertificateConfig(seed=self.config.seed))
 
     def identity(self) -> dict[str, Any]:
@@ -83,11 +83,12 @@ class Laboratory:
             "settings": asdict(self.config),
         }
 
-    @property
-    def trains_on(self) -> bool:
-        """Whether the shared policy can be trained on here."""
-        has_memory = bool(self.run.config.model_config.get("use_lstm"))
-        return hasattr(self.run.config.env, "array_form") and not has_memory
+    def why_not_trained_on(self) -> str | None:
+        """Why the shared policy cannot be trained on here, None where it can."""
+        try:
+            return None if self.game else ""
+        except ValueError as error:
+            return str(error)
 
     def compute(self, job: Job) -> Arrays:
         """Does a job."""
@@ -98,7 +99,15 @@ class Laboratory:
             return self._relearn(profiles[job.index], job.index)
         part = profiles[job.index * PART : (job.index + 1) * PART]
         seed = stream_seed(Stream.INFERENCE_EPISODES, self.config.seed, job.number, job.index)
-        return {"outcomes": self.run.sample_each(part, seed)}
+        return {"outcomes": self.play(part, seed)}
+
+    def play(self, profiles: FloatArray, seed: int) -> FloatArray:
+        """Outcome vectors (E, N + G) of one episode at each profile (E, d) in natural units."""
+        return self.run.sample_each(profiles, seed)
+
+    def elsewhere(self) -> Callable[[], Callable[[Job], Arrays]]:
+        """What computes jobs in another process."""
+        return partial(load_computer, self.run.path, self.config, self.folder)
 
     def _relearn(self, profile: FloatArray, index: int) -> Arrays:
         """Outcomes (E, N + G) at a profile before and after the policy was trained on there."""
@@ -171,8 +180,12 @@ class Bench:
 
     def _run(self, jobs: Sequence[Job]) -> list[Arrays]:
         laboratory = self._laboratory
-        there = partial(load_computer, laboratory.run.path, laboratory.config, laboratory.folder)
         done = run_jobs(
-            jobs, laboratory.store, laboratory.compute, there, self._workers, self._report
+            jobs,
+            laboratory.store,
+            laboratory.compute,
+            laboratory.elsewhere(),
+            self._workers,
+            self._report,
         )
         return [done[job] for job in jobs]

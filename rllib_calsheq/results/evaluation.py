@@ -7,7 +7,6 @@ were made from.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,11 @@ from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.verdict import judge, parameters_at_bounds
 from rllib_calsheq.results.checkpoints import (
     ARGUMENTS_FILE,
-    MODULES,
     calibration_state,
+    module_state,
     require_known,
 )
+from rllib_calsheq.results.saved_config import read_config
 
 
 @dataclass(frozen=True)
@@ -106,32 +106,28 @@ class FrozenRun:
 
     Args:
         checkpoint: Folder of an algorithm checkpoint.
+        trusted: Whether it may run programs to be read, as one that this process's run has made.
 
     Raises:
         NotWholeError: If a file of the checkpoint is missing or not what was written.
+        ForeignCodeError: If it holds something that only running a program would make.
         ValueError: If it is no checkpoint of a CALSHEQ run that this version reads.
     """
 
-    def __init__(self, checkpoint: str | Path) -> None:
+    def __init__(self, checkpoint: str | Path, trusted: bool = False) -> None:
         self.path = Path(checkpoint)
-        arguments = self.path / ARGUMENTS_FILE
         # First, since what is in a checkpoint of another version may not even load.
-        require_known(self.path)
-        with open(arguments, "rb") as file:
-            saved = pickle.load(file)
-        state = saved["ctor_args_and_kwargs"][0][0]
-        if not issubclass(state.get("class", object), CALSHEQConfig):
-            raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
-        self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
+        require_known(self.path, trusted)
+        self.config: CALSHEQConfig = read_config(self.path / ARGUMENTS_FILE, trusted)
         # Nothing is trained here, and the machine may be another one.
         self.config.num_env_runners = self.config.num_learners = 0
         self.config.num_gpus_per_learner = self.config.num_gpus_per_env_runner = 0
         self.config.validate()
         self.calibration: Calibration = self.config.build_calibration()
-        self.calibration.load_state_dict(calibration_state(self.path))
+        self.calibration.load_state_dict(calibration_state(self.path, trusted))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
-        self._runner.module[SHARED_POLICY].restore_from_path(self.path / MODULES / SHARED_POLICY)
+        self._runner.module[SHARED_POLICY].set_state(module_state(self.path, SHARED_POLICY))
 
     @property
     def seed(self) -> int:
@@ -184,7 +180,10 @@ class FrozenRun:
 
 
 def evaluate(
-    checkpoint: str | Path, episodes: int = EVALUATION_EPISODES, seed: int | None = None
+    checkpoint: str | Path,
+    episodes: int = EVALUATION_EPISODES,
+    seed: int | None = None,
+    trusted: bool = False,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint at its calibrated profile Λ̂.
 
@@ -192,6 +191,7 @@ def evaluate(
         checkpoint: Folder of the checkpoint.
         episodes: Fresh episodes at each profile that is measured.
         seed: Seed of the episodes, the run's own when None. They are none that a run has seen.
+        trusted: As `FrozenRun` has it.
 
     Returns:
         ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
@@ -206,7 +206,7 @@ def evaluate(
         the environment shows by groups of its own (`rllib_calsheq.core.breakdowns`),
         ``environment`` the number of ``agents`` and the ``episode_length`` (None where it varies).
     """
-    run = FrozenRun(checkpoint)
+    run = FrozenRun(checkpoint, trusted)
     seed = run.seed if seed is None else seed
     profile, parameters = run.calibration.calibrated_profile(), run.calibration.parameters
     fitted, breakdowns = run.measure_all(profile, episodes, seed)

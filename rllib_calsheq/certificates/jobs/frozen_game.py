@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rllib_calsheq.algorithm import SHARED_POLICY
+from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.search.deviations import (
     ConstantPolicy,
@@ -39,7 +39,9 @@ from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
-from rllib_calsheq.results.checkpoints import MODULES
+from rllib_calsheq.learning.one_by_one import as_arrays
+from rllib_calsheq.learning.ray_private.access import stored
+from rllib_calsheq.results.checkpoints import module_state
 from rllib_calsheq.results.evaluation import FrozenRun
 
 #: Stands for a supertype's name where a random agent deviates.
@@ -54,7 +56,7 @@ class FrozenGame:
         config: What the certificate is asked for.
 
     Raises:
-        ValueError: If the environment has no array form, or ``config`` does not fit it.
+        ValueError: If the run's episodes cannot be played in arrays, or ``config`` does not fit.
     """
 
     def __init__(self, checkpoint: Path, config: CertificateConfig) -> None:
@@ -62,19 +64,15 @@ class FrozenGame:
         self.config = config
         own = self.run.config
         self.env_class = own.env
-        if not hasattr(self.env_class, "array_form"):
-            raise ValueError(
-                f"{self.env_class.__name__} has no array form, which a certificate needs to play "
-                "enough episodes: give its class an array_form() (rllib_calsheq.ArrayEnv)"
-            )
         if own.model_config.get("use_lstm"):
             raise ValueError(
                 f"the policy of {checkpoint} has a memory (model_config.use_lstm), but "
                 "certificates play policies without one: train without use_lstm to certify"
             )
-        standard: ArrayEnv = self.env_class.array_form(own.env_config)
+        _check_connectors(own)
+        standard = as_arrays(self.env_class, own.env_config)
         self.env_config = merge(own.env_config, config.env_config)
-        self.env: ArrayEnv = self.env_class.array_form(self.env_config)
+        self.env = as_arrays(self.env_class, self.env_config)
         check_action_space(self.env.action_space)
         _check_same_game(standard, self.env, self.run.targets.outcome_names)
         self.shares = supertype_shares(self.env)
@@ -118,7 +116,7 @@ class FrozenGame:
         """The shared policy's weights in a checkpoint of the same run."""
         learner = build_learner(self.run.config, self.env, None, 0)
         module = learner.module[SHARED_POLICY]
-        module.restore_from_path((checkpoint / MODULES / SHARED_POLICY).absolute())
+        module.set_state(module_state(checkpoint, SHARED_POLICY))
         return get_weights(module.unwrapped())
 
     def module_policy(self, weights: Weights, greedy: bool = False) -> ModulePolicy:
@@ -190,6 +188,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
+
+
+def _check_connectors(config: CALSHEQConfig) -> None:
+    """Raises a ValueError if connectors of the user's stand between environment and policy."""
+    for name in ("env_to_module_connector", "module_to_env_connector"):
+        if stored(config, name) is not None:
+            raise ValueError(
+                f"the run has a {name} of its own, which certificates do not run: let the "
+                "environment observe and act as the policy is to see it"
+            )
 
 
 def _check_same_game(own: ArrayEnv, other: ArrayEnv, outcomes: Iterable[str]) -> None:

@@ -44,6 +44,9 @@ def build_learner(
     alone = config.copy(copy_frozen=False)
     alone.num_learners = alone.num_gpus_per_learner = 0
     store(alone, "learner_class", LeanPPOLearner)
+    # It learns from arrays, whatever the run's own episodes came as.
+    alone.sampling = "arrays"
+    store(alone, "add_default_connectors_to_learner_pipeline", False)
     # With a seed of its own RLlib would draw the same weights every time.
     alone.seed = None
     with torch_stream(Stream.DEVIATOR_WEIGHTS, *keys):
