@@ -41,6 +41,9 @@ def add_train_command(commands: Any) -> None:
         help="go on from the last checkpoints of the run of this name",
     )
     run.add_argument("--strict", action="store_true", help=STRICT_HELP)
+    run.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report at the end"
+    )
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     run.set_defaults(function=_train)
 
@@ -131,6 +134,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     from rllib_calsheq.data.experiment_files import resolve_grid
     from rllib_calsheq.learning.ray_private.access import replace_watchers
     from rllib_calsheq.results.checkpoints import has_begun
+    from rllib_calsheq.results.provenance import record_start
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.records import (
         KeepsWholeState,
@@ -199,9 +203,10 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
             )
         go_on = command_line("rllib", args.line, "--resume")
         with naming_a_full_disk(folder, go_on):
+            record_start(folder, command_line("rllib", args.line))
             with stop.training():
                 results = tuner.fit()
-            return _report(experiment, folder, results, go_on, strict=args.strict)
+            return _report(experiment, folder, results, go_on, args)
 
 
 def _require_same(folder: Path, experiment: Any, asked: dict[str, Any]) -> None:
@@ -277,13 +282,16 @@ def _trainable(experiment: Any) -> Any:
     return experiment.run
 
 
-def _report(experiment: Any, folder: Path, results: Any, go_on: str, strict: bool) -> int:
+def _report(
+    experiment: Any, folder: Path, results: Any, go_on: str, args: argparse.Namespace
+) -> int:
     """Draws the pictures, prints the evaluation, and says which trials failed and why."""
     code = 0
+    strict = args.strict
     if experiment.is_calsheq:
         from rllib_calsheq.cli.reports import MISSED, all_met, finish_run
 
-        found = finish_run(folder, evaluate=strict or len(results) == 1)
+        found = finish_run(folder, evaluate=strict or len(results) == 1, report=args.report)
         judged = experiment.config.get("targets") is not None
         code = MISSED if strict and judged and not all_met(found) else 0
     print(f"results in {folder}", flush=True)

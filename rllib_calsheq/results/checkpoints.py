@@ -28,6 +28,10 @@ PARAMS_FILE = "params.json"
 #: What is written there when a run is judged: at its end, and at each of its checkpoints.
 EVALUATION_FILE = "evaluation.json"
 RECOVERY_FILE = "recovery.json"
+#: The report of a run, in its folder.
+REPORT_FILE = "report.html"
+#: Which commands made a run, and where, in the run's folder.
+PROVENANCE_FILE = "provenance.json"
 #: Folder of certificates, beside the checkpoints that they are of.
 CERTIFICATES = "certificate"
 #: Files that mark a checkpoint's folder.
