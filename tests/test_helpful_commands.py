@@ -6,9 +6,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
+from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import calsheq, reports, rllib
 from rllib_calsheq.core.manifest import write_manifest
 from rllib_calsheq.core.stages import STATE_FORMAT
@@ -71,11 +73,19 @@ def test_a_run_without_a_checkpoint_has_nothing_to_ask(tmp_path):
 # --- modules that are not found -------------------------------------------------------------
 
 
-def checkpoint_of(folder, module):
+def checkpoint_of(folder, module, name="MyEnv"):
     """A whole checkpoint of this version, made with an environment in ``module``."""
     (folder / "calibration").mkdir(parents=True)
     (folder / CALIBRATION_STATE).write_bytes(pickle.dumps({"format": STATE_FORMAT}))
-    (folder / ARGUMENTS_FILE).write_bytes(f"c{module}\nMyEnv\n.".encode())
+    # The class is pickled by its name, as of a module that is there at that moment.
+    stand_in = types.ModuleType("stand_in")
+    env = type(name, (), {"__module__": "stand_in"})
+    setattr(stand_in, name, env)
+    sys.modules["stand_in"] = stand_in
+    state = {"class": CALSHEQConfig, "env": env}
+    saved = pickle.dumps({"ctor_args_and_kwargs": ((state,), {})}, protocol=0)
+    del sys.modules["stand_in"]
+    (folder / ARGUMENTS_FILE).write_bytes(saved.replace(b"stand_in", module.encode()))
     (folder / CHECKPOINT_METADATA[0]).write_text("{}", encoding="utf-8")
     write_manifest(folder, made_by={}, stage=1, run={}, settings={})
     return folder

@@ -109,10 +109,3 @@ def test_a_name_without_a_value_is_an_error():
 
     with pytest.raises(ValueError, match=r"\['first_volume'\] have no value"):
         play(Forgetful(MarketConfig(**SMALL)))
-
-
-def test_a_market_without_own_outcomes_notes_no_merchants():
-    market = ArrayMarket(MarketConfig(**SMALL))
-    play(market)
-    assert market._trades
-    assert not market._trade_merchants

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.breakdowns import Breakdown
 from rllib_calsheq.core.outcomes import by_name
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import Outcome
@@ -33,6 +34,8 @@ from rllib_calsheq.envs.market.trades import Trades
 NUM_STATE_OBSERVATIONS = 7
 
 BID, ASK = 0, 1
+#: What the breakdown of shares is called.
+SHARE_BY_CLUSTER = "a merchant's share by cluster of customers"
 #: Random numbers drawn at once for the connections of several episodes.
 MAX_UNIFORMS = 1 << 22
 
@@ -115,8 +118,8 @@ class ArrayMarket:
         self._price_step = np.zeros(E)
         #: Of every trade: (episode, supertype, rank of its quantity) as one flat index.
         self._trades: list[npt.NDArray[np.intp]] = []
-        #: The merchant of each, where somebody wants to know.
-        self._trade_merchants: list[npt.NDArray[np.intp]] = []
+        #: Of every step: the merchant of each trade, and which arrivals traded.
+        self._served: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]] = []
         self._sum_half_spread = np.zeros((E, n))
         self._sum_abs_inventory = np.zeros((E, n))
         self._traded = np.zeros((E, n))
@@ -182,6 +185,7 @@ class ArrayMarket:
         arrivals = customers.arrivals(self._t)
         merchant, trades = customers.choose(self._t, self._half_spreads, quoting)
         merchant = merchant[trades]
+        self._served.append((merchant, trades))
         episode, side = customers.episode[arrivals][trades], customers.side[arrivals][trades]
         quantity = customers.quantity[arrivals][trades]
         self._record(episode, merchant, customers.rank[arrivals][trades])
@@ -216,8 +220,6 @@ class ArrayMarket:
         """Notes a step's trades for the percentiles, all arguments of shape (trades,)."""
         cell = episode * len(self.supertype_space.supertypes) + self._group[merchant]
         self._trades.append(cell * len(self._distinct) + rank)
-        if self._measures_own:
-            self._trade_merchants.append(merchant)
 
     def _observe(self) -> npt.NDArray[np.float32]:
         """What each merchant sees of its own state and type, (E, n, num_clusters + 8)."""
@@ -286,10 +288,34 @@ class ArrayMarket:
         return Trades(
             episode=row // len(self.supertype_space.supertypes),
             step=np.repeat(np.arange(len(steps)), steps),
-            merchant=np.concatenate(self._trade_merchants or none),
+            merchant=np.concatenate([merchant for merchant, _ in self._served] or none),
             quantity=self._distinct[rank],
             shape=(len(self._inventory), self.episode_length, self.config.num_merchants),
         )
+
+    def episode_breakdowns(self) -> dict[str, Breakdown]:
+        """Each supertype's share by cluster of customers, of the episodes so far.
+
+        The share is what one of its merchants has, on average, of the cluster's traded quantity
+        (or trades, as ``share_by`` says); NaN where a cluster did not trade.
+        """
+        cfg, (E, n) = self.config, self._inventory.shape
+        K, clusters = cfg.num_clusters, self._customers.cluster
+        traded = np.zeros(E * n * K)
+        for t, (merchant, trades) in enumerate(self._served):
+            arrivals = self._customers.arrivals(t)
+            cell = self._customers.episode[arrivals][trades] * n + merchant
+            quantity = self._customers.quantity[arrivals][trades]
+            weight = np.ones(len(merchant)) if cfg.share_by == "count" else quantity
+            place = cell * K + clusters[arrivals][trades]
+            traded += np.bincount(place, weight, minlength=len(traded))
+        by_merchant = traded.reshape(E, n, K)
+        total = by_merchant.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, by_merchant / np.where(total > 0, total, 1.0), np.nan)
+        supertypes = self.supertype_space.supertypes
+        values = [share[:, self._group == g].mean(axis=1) for g in range(len(supertypes))]
+        columns = tuple(f"cluster {k}" for k in range(1, K + 1))
+        return {SHARE_BY_CLUSTER: Breakdown(supertypes, columns, np.stack(values, axis=1))}
 
     def _quantity_percentiles(self) -> FloatArray:
         """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from rllib_calsheq.running.records import (
 )
 from rllib_calsheq.running.resuming import mend
 from rllib_calsheq.running.stopping import EndsWhenSaved, Stop, StopsAtStageEnds
-from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
+from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor, on_cluster
 
 #: Seconds between two lines about runs under way.
 LINE_EVERY_S = 30.0
@@ -160,9 +159,8 @@ def local_ray(cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     ray.init(
-        num_cpus=None if on_cluster else cpus, log_to_driver=False, logging_level=logging.ERROR
+        num_cpus=None if on_cluster() else cpus, log_to_driver=False, logging_level=logging.ERROR
     )
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +17,21 @@ from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.core.targets import Target
-from rllib_calsheq.results.checkpoints import PARAMS_FILE, read_history
+from rllib_calsheq.results.checkpoints import read_history
 from rllib_calsheq.results.families import UNBOUNDED, ParameterLine, draw_family, families
 from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
-from rllib_calsheq.results.stated import stated
+from rllib_calsheq.results.reading import (
+    OUTCOMES,
+    PROFILE,
+    RETURNS,
+    column,
+    names_of,
+    params_of,
+    problem_of,
+    stages,
+    target_file_of,
+)
 
-PREFIX = "calibration/"
 COLUMNS = 4
 #: Room for the title of a whole figure, in inches.
 TITLE_WIDTH, TITLE_HEIGHT = 7.5, 0.6
@@ -41,8 +49,11 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     """
     mpl.use("Agg")
     history = read_history(trial)
-    known = _targets_of(trial)
-    space, targets = _problem_of(trial)
+    params = params_of(trial)
+    known, found = target_file_of(params), problem_of(params)
+    space = found.problem.space if found else None
+    wanted = found.targets.targets if found and found.targets else ()
+    targets = {target.outcome: target for target in wanted}
     target_folder = folder or trial
     target_folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -61,33 +72,6 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     return drawn
 
 
-def _params_of(trial: Path) -> dict[str, Any]:
-    """The configuration that the run was started with, as JSON holds it."""
-    file = trial / PARAMS_FILE
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-
-
-def _targets_of(trial: Path) -> dict[str, Any]:
-    """The content of the run's target file, as its saved parameters hold it."""
-    targets = _params_of(trial).get("targets") or {}
-    if not isinstance(targets, dict):
-        return {}
-    return targets if "targets" in targets else {"targets": targets}
-
-
-def _problem_of(trial: Path) -> tuple[SupertypeSpace | None, dict[str, Target]]:
-    """The bounds of the parameters, and the targets with the scales that their outcomes have.
-
-    Nothing of them where the environment is not at hand: its pictures are drawn all the same.
-    """
-    try:
-        made = stated(_params_of(trial))
-        targets = {target.outcome: target for target in made.target_set().targets}
-        return made.problem().space, targets
-    except Exception:  # Whatever an environment raises that is not what the run had.
-        return None, {}
-
-
 def _band(
     axes: Axes, x: pd.Series, mean: pd.Series, deviation: pd.Series | None, **style: Any
 ) -> None:
@@ -99,33 +83,18 @@ def _band(
         )
 
 
-def _column(history: pd.DataFrame, name: str) -> pd.Series | None:
-    full = PREFIX + name
-    return pd.to_numeric(history[full], errors="coerce") if full in history else None
-
-
-def _stages(history: pd.DataFrame) -> pd.Series:
-    return history[PREFIX + "stage"]
-
-
-def _names(history: pd.DataFrame, group: str) -> list[str]:
-    start, end = f"{PREFIX}{group}/", "/mean"
-    columns = [str(c) for c in history]
-    return [c[len(start) : -len(end)] for c in columns if c.startswith(start) and c.endswith(end)]
-
-
 def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
-    mean, pooled = _column(history, "reward_mean"), _column(history, "reward_pooled")
+    mean, pooled = column(history, "reward_mean"), column(history, "reward_pooled")
     if mean is None or pooled is None or not known.get("targets"):
         return None
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    x = _stages(history)
+    x = stages(history)
     _band(
         axes,
         x,
         mean,
-        _column(history, "reward_std"),
+        column(history, "reward_std"),
         color=MAIN,
         label="mean over particles ± 1 sd",
     )
@@ -141,21 +110,21 @@ def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | Non
 
 
 def _supertype_figure(history: pd.DataFrame) -> Figure | None:
-    names = _names(history, "returns")
+    names = names_of(history, RETURNS)
     if not names:
         return None
     figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
     for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
-        _draw_series(axes, history, "returns", name)
+        _draw_series(axes, history, RETURNS, name)
         axes.axhline(0.0, color=GUIDE, linewidth=0.8)
         axes.set(xlabel="stage", ylabel=f"{return_name(name)} an episode")
     return figure
 
 
 def _draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> None:
-    mean = _column(history, f"{group}/{name}/mean")
+    mean = column(history, f"{group}/{name}/mean")
     assert mean is not None
-    _band(axes, _stages(history), mean, _column(history, f"{group}/{name}/std"), color=MAIN)
+    _band(axes, stages(history), mean, column(history, f"{group}/{name}/std"), color=MAIN)
     axes.grid(alpha=0.3)
 
 
@@ -177,12 +146,12 @@ def _outcome_figure(
     history: pd.DataFrame, known: dict[str, Any], complete: Mapping[str, Target]
 ) -> Figure | None:
     targets = known.get("targets") or {}
-    names = [n for n in _names(history, "outcomes") if n in targets]
+    names = [n for n in names_of(history, OUTCOMES) if n in targets]
     if not names:
         return None
     figure, panels = _panels(len(names))
     for axes, name in zip(panels, names, strict=True):
-        _draw_series(axes, history, "outcomes", name)
+        _draw_series(axes, history, OUTCOMES, name)
         value = targets[name]["value"] if isinstance(targets[name], dict) else targets[name]
         axes.axhline(value, color=GOAL, linestyle="--", linewidth=1.2)
         if name in complete:
@@ -199,14 +168,14 @@ def _outcome_figure(
 def _parameter_figure(
     history: pd.DataFrame, known: dict[str, Any], space: SupertypeSpace | None
 ) -> Figure | None:
-    names = _names(history, "profile")
+    names = names_of(history, PROFILE)
     if not names:
         return None
     hidden = known.get("profile") or {}
     bounds = {p.full_name: (p.low, p.high) for p in space.parameters} if space else {}
 
     def line_of(name: str) -> ParameterLine:
-        mean, deviation = (_by_stage(history, f"profile/{name}/{of}") for of in ("mean", "std"))
+        mean, deviation = (_by_stage(history, f"{PROFILE}/{name}/{of}") for of in ("mean", "std"))
         assert mean is not None
         return ParameterLine(mean, deviation, bounds.get(name, UNBOUNDED), hidden.get(name))
 
@@ -225,5 +194,5 @@ def _parameter_figure(
 
 
 def _by_stage(history: pd.DataFrame, name: str) -> pd.Series | None:
-    column = _column(history, name)
-    return None if column is None else column.set_axis(_stages(history))
+    found = column(history, name)
+    return None if found is None else found.set_axis(stages(history))
