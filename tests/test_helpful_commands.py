@@ -13,6 +13,7 @@ import pytest
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import calsheq, reports, rllib
 from rllib_calsheq.core.manifest import write_manifest
+from rllib_calsheq.core.plain_pickle import TRUST
 from rllib_calsheq.core.stages import STATE_FORMAT
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.results.checkpoints import (
@@ -97,6 +98,13 @@ def test_a_checkpoint_of_a_module_that_is_not_found_is_one_sentence(tmp_path, ca
     said = refusal(capsys, command.main, ["evaluate", folder])
     assert "was made with code that is not found here (No module named 'my_missing_module')" in said
     assert "write PYTHONPATH=FOLDER in front of the command" in said
+
+
+def test_the_same_is_said_where_checkpoints_are_trusted(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(TRUST, "1")
+    folder = checkpoint_of(tmp_path / "checkpoint_000000", "my_missing_module")
+    said = refusal(capsys, calsheq.main, ["evaluate", folder])
+    assert "is not found here (No module named 'my_missing_module')" in said
 
 
 def test_a_module_in_the_current_folder_is_pointed_at(tmp_path, capsys, monkeypatch):

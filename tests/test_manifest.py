@@ -333,7 +333,6 @@ def test_what_a_checkpoint_brings_along_is_not_run_to_evaluate_it(
         ("rllib_calsheq.results.saved_config", "importlib.import_module"),
         ("ray.rllib.utils.checkpoints", "pathlib.Path"),
         ("os", "remove"),
-        ("nowhere", "Nothing"),
     ],
 )
 def test_names_do_not_lead_out_of_a_package_by_way_of_what_it_imports(tmp_path, module, name):

@@ -84,7 +84,10 @@ def read_config(file: Path, trusted: bool = False) -> CALSHEQConfig:
     """
     trusted = trusted or trusts_checkpoints()
     with open(file, "rb") as stream:
-        saved = pickle.load(stream) if trusted else _NotingUnpickler(stream, file).read()
+        try:
+            saved = pickle.load(stream) if trusted else _NotingUnpickler(stream, file).read()
+        except (ImportError, AttributeError) as error:
+            raise _not_found(error, file) from None
     state = _arguments(saved, file)
     if not trusted:
         state = {k: _looked_up(v, file) for k, v in state.items() if k not in MADE_ANEW}
@@ -117,7 +120,7 @@ def _looked_up(value: Any, file: Path) -> Any:
     if isinstance(value, type) and issubclass(value, Noted):
         found = _look_up(value.named)
         if found is None:
-            raise _not_found(value.named, file)
+            raise _not_found(_why_not(value.named), file)
         if not _may_be_named(found):
             raise ForeignCodeError(file, _name(value))
         return found
@@ -139,16 +142,20 @@ def _may_be_named(found: Any) -> bool:
     return isinstance(found, types.FunctionType) and home.startswith(OURS)
 
 
-def _not_found(named: str, file: Path) -> ValueError:
+def _not_found(error: Exception, file: Path) -> ValueError:
     """What to say of a class that is not on this machine, or not where it was."""
+    hint = not_found_hint(error) or "use the version of the code that the run was made with"
+    return ValueError(f"{file.parent} was made with code that is not found here ({error}): {hint}")
+
+
+def _why_not(named: str) -> Exception:
+    """Why a name is not found: its module is missing, or has no such name."""
     module, _, path = named.partition(":")
     try:
         importlib.import_module(module)
-        error: Exception = AttributeError(f"{module} has no {path}")
-    except ImportError as missing:
-        error = missing
-    hint = not_found_hint(error) or "use the version of the code that the run was made with"
-    return ValueError(f"{file.parent} was made with code that is not found here ({error}): {hint}")
+    except ImportError as error:
+        return error
+    return AttributeError(f"{module} has no {path}")
 
 
 def _look_up(named: str) -> Any:
