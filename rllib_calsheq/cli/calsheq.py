@@ -13,12 +13,13 @@ from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
 from rllib_calsheq.cli.infer import add_infer_command
-from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.cli.plot import add_plot_command
 from rllib_calsheq.cli.profile import add_profile_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.targets import add_targets_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
+from rllib_calsheq.running.quiet import quieten
 
 
 def main(argv: list[str] | None = None) -> int:

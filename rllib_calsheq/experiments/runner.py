@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -152,22 +149,6 @@ def cpus_of(study: Study) -> int:
     configs = [study.config(run) for run in study.runs() if run.seed == study.first_seed]
     requests = [StudyRun.default_resource_request(config) for config in configs]
     return math.ceil(max(float(r.required_resources.get("CPU", 1.0)) for r in requests))
-
-
-@contextmanager
-def local_ray(cpus: int) -> Iterator[None]:
-    """A Ray that counts `cpus` CPUs, for a block; or the one that runs, or a cluster's."""
-    if ray.is_initialized():
-        yield
-        return
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-    ray.init(
-        num_cpus=None if on_cluster else cpus, log_to_driver=False, logging_level=logging.ERROR
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _run_batch(

@@ -129,7 +129,9 @@ class FrozenRun:
         self.calibration.load_state_dict(calibration_state(self.path))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
-        self._runner.module[SHARED_POLICY].restore_from_path(self.path / MODULES / SHARED_POLICY)
+        # Absolute: a relative path would be read as a URI without a scheme.
+        policy = self.path.absolute() / MODULES / SHARED_POLICY
+        self._runner.module[SHARED_POLICY].restore_from_path(policy)
 
     @property
     def seed(self) -> int:

@@ -15,15 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
-from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.core.targets import Target
 from rllib_calsheq.results.checkpoints import PARAMS_FILE, read_history
-from rllib_calsheq.results.families import UNBOUNDED, ParameterLine, draw_family, families
-from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
+from rllib_calsheq.results.families import families
+from rllib_calsheq.results.run_axes import (
+    draw_outcome,
+    draw_parameters,
+    draw_return,
+    draw_reward,
+    names_of,
+)
 from rllib_calsheq.results.stated import stated
 
-PREFIX = "calibration/"
 COLUMNS = 4
 #: Room for the title of a whole figure, in inches.
 TITLE_WIDTH, TITLE_HEIGHT = 7.5, 0.6
@@ -88,75 +92,21 @@ def _problem_of(trial: Path) -> tuple[SupertypeSpace | None, dict[str, Target]]:
         return None, {}
 
 
-def _band(
-    axes: Axes, x: pd.Series, mean: pd.Series, deviation: pd.Series | None, **style: Any
-) -> None:
-    """A line with ±1 standard deviation shaded."""
-    (line,) = axes.plot(x, mean, linewidth=1.4, **style)
-    if deviation is not None:
-        axes.fill_between(
-            x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0
-        )
-
-
-def _column(history: pd.DataFrame, name: str) -> pd.Series | None:
-    full = PREFIX + name
-    return pd.to_numeric(history[full], errors="coerce") if full in history else None
-
-
-def _stages(history: pd.DataFrame) -> pd.Series:
-    return history[PREFIX + "stage"]
-
-
-def _names(history: pd.DataFrame, group: str) -> list[str]:
-    start, end = f"{PREFIX}{group}/", "/mean"
-    columns = [str(c) for c in history]
-    return [c[len(start) : -len(end)] for c in columns if c.startswith(start) and c.endswith(end)]
-
-
 def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
-    mean, pooled = _column(history, "reward_mean"), _column(history, "reward_pooled")
-    if mean is None or pooled is None or not known.get("targets"):
+    if not known.get("targets"):
         return None
     figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    x = _stages(history)
-    _band(
-        axes,
-        x,
-        mean,
-        _column(history, "reward_std"),
-        color=MAIN,
-        label="mean over particles ± 1 sd",
-    )
-    axes.plot(x, pooled, color=SECOND, linewidth=1.2, label="of the pooled outcomes")
-    if known.get("ceiling") is not None:
-        axes.axhline(
-            known["ceiling"], color=GOAL, linestyle="--", label="ceiling (mean over episodes)"
-        )
-    axes.set(xlabel="stage", ylabel="reward of the calibrator", ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    return figure
+    return figure if draw_reward(figure.subplots(), history, known.get("ceiling")) else None
 
 
 def _supertype_figure(history: pd.DataFrame) -> Figure | None:
-    names = _names(history, "returns")
+    names = names_of(history, "returns")
     if not names:
         return None
     figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
     for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
-        _draw_series(axes, history, "returns", name)
-        axes.axhline(0.0, color=GUIDE, linewidth=0.8)
-        axes.set(xlabel="stage", ylabel=f"{return_name(name)} an episode")
+        draw_return(axes, history, name)
     return figure
-
-
-def _draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> None:
-    mean = _column(history, f"{group}/{name}/mean")
-    assert mean is not None
-    _band(axes, _stages(history), mean, _column(history, f"{group}/{name}/std"), color=MAIN)
-    axes.grid(alpha=0.3)
 
 
 def _panels(
@@ -177,17 +127,13 @@ def _outcome_figure(
     history: pd.DataFrame, known: dict[str, Any], complete: Mapping[str, Target]
 ) -> Figure | None:
     targets = known.get("targets") or {}
-    names = [n for n in _names(history, "outcomes") if n in targets]
+    names = [n for n in names_of(history, "outcomes") if n in targets]
     if not names:
         return None
     figure, panels = _panels(len(names))
     for axes, name in zip(panels, names, strict=True):
-        _draw_series(axes, history, "outcomes", name)
         value = targets[name]["value"] if isinstance(targets[name], dict) else targets[name]
-        axes.axhline(value, color=GOAL, linestyle="--", linewidth=1.2)
-        if name in complete:
-            within = complete[name].tolerance * complete[name].scale
-            axes.axhspan(value - within, value + within, color=GOAL, alpha=0.15, linewidth=0)
+        draw_outcome(axes, history, name, value, complete.get(name))
         axes.set_title(name, fontsize=9)
     figure.supxlabel("stage")
     title = "outcomes (line, ± 1 sd over particles) and targets (dashed"
@@ -199,21 +145,14 @@ def _outcome_figure(
 def _parameter_figure(
     history: pd.DataFrame, known: dict[str, Any], space: SupertypeSpace | None
 ) -> Figure | None:
-    names = _names(history, "profile")
+    names = names_of(history, "profile")
     if not names:
         return None
     hidden = known.get("profile") or {}
-    bounds = {p.full_name: (p.low, p.high) for p in space.parameters} if space else {}
-
-    def line_of(name: str) -> ParameterLine:
-        mean, deviation = (_by_stage(history, f"profile/{name}/{of}") for of in ("mean", "std"))
-        assert mean is not None
-        return ParameterLine(mean, deviation, bounds.get(name, UNBOUNDED), hidden.get(name))
-
     kinds = families(names)
     figure, panels = _panels(len(kinds), columns=3, width=4.2, height=2.6)
     for axes, (kind, members) in zip(panels, kinds.items(), strict=True):
-        draw_family(axes, {name: line_of(name) for name in members})
+        draw_parameters(axes, history, members, hidden, space)
         axes.set_title(kind, fontsize=9)
     figure.supxlabel("stage")
     title = (
@@ -222,8 +161,3 @@ def _parameter_figure(
     end = "\nand the hidden profile (dashed)" if hidden else ""
     figure.suptitle(title + end, fontsize=11)
     return figure
-
-
-def _by_stage(history: pd.DataFrame, name: str) -> pd.Series | None:
-    column = _column(history, name)
-    return None if column is None else column.set_axis(_stages(history))
