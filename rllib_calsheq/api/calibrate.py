@@ -43,7 +43,7 @@ def calibrate(
         >>> result = cq.calibrate(
         ...     "rllib_calsheq.envs.SubwayEnv",
         ...     {"suburbs.subway_rate": 0.3, "inside.subway_rate": 0.6},
-        ...     stages=40, num_particles=64, progress=False,
+        ...     stages=60, num_particles=64, seed=0, progress=False,
         ... )
         >>> result.targets[["target", "met"]]
                              target   met
@@ -101,10 +101,8 @@ def load(run: str | Path) -> Result:
 
     Example:
         >>> import rllib_calsheq as cq
-        >>> targets = {"suburbs.subway_rate": 0.3}
-        >>> made = cq.calibrate(
-        ...     cq.envs.SubwayEnv, targets, stages=2, num_particles=8, progress=False
-        ... )
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> made = cq.calibrate(SubwayEnv, {"suburbs.subway_rate": 0.3}, stages=2, progress=False)
         >>> cq.load(made.path).profile.equals(made.profile)
         True
 

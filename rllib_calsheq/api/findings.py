@@ -16,6 +16,19 @@ from rllib_calsheq.inference.infer import load_draws
 class Inference:
     """Which profiles explain the targets of a run.
 
+    Example:
+        >>> from rllib_calsheq import calibrate
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
+        >>> inference = result.infer(
+        ...     waves=2, episodes=192, held_out=8, held_out_episodes=8, steps=100, relearned=0,
+        ...     draws=200, progress=False,
+        ... )
+        >>> list(inference.parameters.columns[2:])
+        ['low_50', 'high_50', 'low_90', 'high_90', 'knowledge']
+        >>> inference.draws.shape
+        (200, 2)
+
     Attributes:
         findings: Everything that was found, as its JSON file holds it.
     """
@@ -65,6 +78,19 @@ class Inference:
 @dataclass(frozen=True)
 class Certificate:
     """How much one agent could gain by deviating from the shared policy (Definition 1).
+
+    Example:
+        >>> from rllib_calsheq import calibrate
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
+        >>> certificate = result.certify(
+        ...     seeds=1, budget=16, batch=8, measurements=1, validation=8, fresh=8, settling=0,
+        ...     progress=False,
+        ... )
+        >>> certificate.interval[0] <= certificate.epsilon <= certificate.interval[1]
+        True
+        >>> list(certificate.gains.index)
+        ['suburbs', 'inside']
 
     Attributes:
         findings: Everything that was found, as its JSON file holds it.

@@ -37,19 +37,20 @@ class Result:
     """A calibrated run; made by `calibrate` or `load`.
 
     Example:
-        >>> import rllib_calsheq as cq
-        >>> targets = {"suburbs.subway_rate": 0.3, "inside.subway_rate": 0.6}
-        >>> result = cq.calibrate(
-        ...     cq.envs.SubwayEnv, targets, stages=40, num_particles=64, progress=False
-        ... )
+        >>> from rllib_calsheq import calibrate
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
         >>> list(result.profile.index)
         ['suburbs.mean_distance', 'inside.mean_distance']
-        >>> bool(result.targets["met"].all())
-        True
-        >>> result.history["worst_miss"].iloc[-1] < result.history["worst_miss"].iloc[0]
-        True
+        >>> list(result.targets.columns)
+        ['value', 'stderr', 'target', 'scale', 'tolerance', 'miss', 'met']
+        >>> list(result.history.index)
+        [1, 2]
         >>> result.simulate({"inside.mean_distance": 1.0}, episodes=8).shape
         (8, 4)
+        >>> axes = result.plot_targets()
+        >>> axes.get_xlabel()
+        'outcome − target, in scales (95 % interval)'
 
     Args:
         checkpoint: Folder of the checkpoint that it is read from.

@@ -121,7 +121,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
 
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.learning.ray_private.access import replace_watchers
-    from rllib_calsheq.results.checkpoints import has_begun
+    from rllib_calsheq.results.checkpoints import TRIAL_FILE, has_begun
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.records import (
         KeepsWholeState,
@@ -143,6 +143,11 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     scheduler = StopsAtStageEnds(stop)
     trainable = _trainable(experiment)
     resumes = args.resume and has_begun(folder)
+    if (folder / TRIAL_FILE).is_file():
+        raise ValueError(
+            f"the run at {folder} was made by rllib_calsheq.calibrate: go on with it there "
+            "(folder, resume=True), or give another --name or --storage-path"
+        )
     if has_begun(folder) and not resumes:
         raise ValueError(
             f"there is a run at {folder} already: go on with it (--resume), or give another "
