@@ -270,7 +270,9 @@ def stage_result(stage):
 def test_the_first_line_is_not_rays(tmp_path):
     # In a process of its own, which starts Ray by itself.
     code = (
-        f"from rllib_calsheq import calibrate\n"
+        "import sys\n"
+        "from rllib_calsheq import Certificate, Inference, Result, calibrate, load\n"
+        "assert not {'ray', 'torch', 'matplotlib'} & set(sys.modules)\n"
         f"calibrate({SUBWAY!r}, {TARGETS!r}, stages=1, num_particles=8, folder={str(tmp_path)!r})"
     )
     done = subprocess.run(

@@ -59,8 +59,8 @@ def calibrate(
             where ``env`` is a mapping that has them.
         stages: Stages of the whole run; one episode for each particle in each of them.
         until_met: Whether to end earlier, once all targets have been met in ten stages in a row.
-        folder: The run's folder; one that is named after the environment and the time, below
-            ``~/ray_results``, when None.
+        folder: The run's folder; when None, one that is named after the environment and the time,
+            below the folder of all runs.
         resume: Whether to go on with the run in ``folder``, if there is one.
         progress: Whether to show how it goes on, or a function that is called with the numbers of
             each stage (``stage``, ``reward_mean``, ``targets_met``, ...).

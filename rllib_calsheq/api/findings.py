@@ -9,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from rllib_calsheq.inference.infer import load_draws
-
 
 @dataclass(frozen=True)
 class Inference:
@@ -61,6 +59,8 @@ class Inference:
     @cached_property
     def draws(self) -> pd.DataFrame:
         """Draws of the profiles: a row each, a column for each parameter, natural units."""
+        from rllib_calsheq.inference.infer import load_draws
+
         return load_draws(Path(self.findings["folder"]) / self.findings["draws"])
 
     @property

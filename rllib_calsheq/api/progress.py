@@ -9,9 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
-from rllib_calsheq.running.stage_lines import StageLines
-
 #: What `progress` can be: whether to show it, or what is called with each stage's numbers.
 Progress = bool | Callable[[Mapping[str, Any]], None]
 OnStage = Callable[[Mapping[str, Any]], None]
@@ -28,6 +25,9 @@ def watcher(progress: Progress, stages: int) -> OnStage:
         progress: See `Progress`.
         stages: Stages of the run.
     """
+    from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
+    from rllib_calsheq.running.stage_lines import StageLines
+
     if callable(progress):
         tell = progress
         return lambda result: tell(result[CALIBRATION_RESULTS])
@@ -56,6 +56,8 @@ class NotebookTable:
     """
 
     def __init__(self, stages: int) -> None:
+        from rllib_calsheq.running.stage_lines import StageLines
+
         self._display = import_module("IPython.display")
         self._lines = StageLines(stages)
         self._rows: list[dict[str, str]] = []

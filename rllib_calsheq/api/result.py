@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 
 from rllib_calsheq.api.findings import Certificate, Inference
 from rllib_calsheq.api.progress import teller
@@ -23,10 +22,11 @@ from rllib_calsheq.results.checkpoints import (
     finished_stages,
     read_history,
 )
-from rllib_calsheq.results.run_axes import PREFIX
 from rllib_calsheq.running.quiet import quiet
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from rllib_calsheq.results.evaluation import FrozenRun
 
 #: Columns of `Result.targets`, as an evaluation names them.
@@ -125,6 +125,8 @@ class Result:
         ``outcomes/NAME/mean``, ``returns/NAME/mean``, ``profile/NAME/mean`` with their ``std`` over
         particles.
         """
+        from rllib_calsheq.results.run_axes import PREFIX
+
         found = self._rows.filter(regex=f"^{PREFIX}")
         return found.rename(columns=lambda name: name.removeprefix(PREFIX)).set_index("stage")
 

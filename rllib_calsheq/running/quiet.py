@@ -36,7 +36,7 @@ def quiet(verbose: bool = False) -> Iterator[None]:
     if verbose:
         yield
         return
-    quieten_import()
+    _import_rllib()
     before = {name: logging.getLogger(name).level for name in LOGGERS}
     with warnings.catch_warnings():
         _filter_warnings()
@@ -49,13 +49,21 @@ def quiet(verbose: bool = False) -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-def quieten_import() -> None:
-    """Imports RLlib, silently: what importing it sets of levels is set before a block begins."""
-    with warnings.catch_warnings():
-        _filter_warnings()
-        import ray.rllib  # noqa: F401
+def _import_rllib() -> None:
+    """Imports RLlib without a word; it sets the levels of its loggers while it is imported."""
+    before = logging.root.manager.disable
+    # There is no logger of Ray's yet whose level would stay: in notebooks it asks for widgets.
+    logging.disable(max(before, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            _filter_warnings()
+            import ray.rllib
+            import ray.tune  # noqa: F401
+    finally:
+        logging.disable(before)
 
 
 def _filter_warnings() -> None:
+    warnings.filterwarnings("ignore", message="IProgress not found")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=".*already in registry.*")
