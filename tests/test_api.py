@@ -18,6 +18,7 @@ from rllib_calsheq import calibrate, load
 from rllib_calsheq.api import progress as watching
 from rllib_calsheq.api.calibrate import configuration_of
 from rllib_calsheq.cli import calsheq, rllib
+from rllib_calsheq.core.stages import STAGES_UNTIL_DONE
 from rllib_calsheq.envs import SubwayEnv
 from rllib_calsheq.running import in_process
 
@@ -155,6 +156,13 @@ class TestFolder:
         pd.testing.assert_frame_equal(on.history, run.history)
         pd.testing.assert_series_equal(on.profile, run.profile)
 
+    def test_it_ends_when_targets_have_been_met_for_long(self, tmp_path):
+        wide = {"inside.subway_rate": {"value": 0.5, "tolerance": 9.0}}
+        again = {"stages": 99, "until_met": True, "folder": tmp_path / "run", **SMALL}
+        assert calibrate(SubwayEnv, wide, **again).stage == STAGES_UNTIL_DONE
+        # Nor does it go on then.
+        assert calibrate(SubwayEnv, wide, resume=True, **again).stage == STAGES_UNTIL_DONE
+
     def test_checkpoints_by_the_clock_are_dropped_but_for_the_last_three(
         self, tmp_path, monkeypatch
     ):
@@ -206,8 +214,9 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"there is a run at .* already"):
             calibrate(SubwayEnv, TARGETS, folder=run.path, **SMALL)
         other = {**TARGETS, "inside.subway_rate": 0.5}
-        with pytest.raises(ValueError, match=r"another run.*0.6 then, 0.5 now"):
-            calibrate(SubwayEnv, other, stages=9, folder=run.path, resume=True, **SMALL)
+        for stages in (3, 9):
+            with pytest.raises(ValueError, match=r"another run.*0.6 then, 0.5 now"):
+                calibrate(SubwayEnv, other, stages=stages, folder=run.path, resume=True, **SMALL)
 
     def test_runs_of_the_command_and_of_this_call_are_not_mixed(self, run, tmp_path, capsys):
         (tmp_path / "tuner.pkl").touch()

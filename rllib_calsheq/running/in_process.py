@@ -27,6 +27,7 @@ from rllib_calsheq.results.checkpoints import (
     PARAMS_FILE,
     TRIAL_FILE,
     finished_stages,
+    is_sound,
     require_no_run_of_tunes,
     result_rows,
     trial_checkpoints,
@@ -40,6 +41,7 @@ from rllib_calsheq.running.stopping import PATIENCE_S
 #: What goes on with such a run.
 GO_ON = "calibrate(..., folder={folder!r}, resume=True)"
 CHECKPOINT_NAME = "checkpoint_{:06d}"
+CHECKPOINTS = "checkpoint_" + 6 * "[0-9]"
 
 OnStage = Callable[[Mapping[str, Any]], None]
 
@@ -91,11 +93,9 @@ def run_in_process(
         naming_a_full_disk(folder, go_on),
         noting_interrupts() as interrupted,
     ):
-        checkpoints = trial_checkpoints(folder)
+        checkpoints = [path for path in trial_checkpoints(folder) if is_sound(path)]
         last = checkpoints[-1] if checkpoints else None
-        _keep_results(folder, 0 if last is None else finished_stages(last))
-        if last is not None and finished_stages(last) >= stages:
-            return
+        met = _keep_results(folder, 0 if last is None else finished_stages(last))
         write_json(folder / PARAMS_FILE, plain(given))
         with local_ray(cpus, verbose):
             algorithm: Any = config.build_algo()
@@ -105,7 +105,8 @@ def run_in_process(
                     os.rmdir(algorithm.logdir)
                 if last is not None:
                     algorithm.restore(str(last))
-                _train(algorithm, folder, stages, until_met, on_stage, interrupted)
+                if not (until_met and met):
+                    _train(algorithm, folder, stages, until_met, on_stage, interrupted)
             finally:
                 algorithm.stop()
         if interrupted():
@@ -121,13 +122,12 @@ def _train(
     interrupted: Callable[[], bool],
 ) -> None:
     saved_at = time.monotonic()
-    ends = False
+    ends = algorithm.iteration >= stages
     while not ends:
         result = algorithm.train()
         # In that stage, so that whoever looks at the folder sees it.
         _add_result(folder, result)
-        met = result[CALIBRATION_RESULTS].get("stages_all_met", 0) >= STAGES_UNTIL_DONE
-        ends = algorithm.iteration >= stages or (until_met and met) or interrupted()
+        ends = algorithm.iteration >= stages or (until_met and _is_met(result)) or interrupted()
         due = time.monotonic() - saved_at >= CHECKPOINT_EVERY_S
         if ends or due or result["time_this_iter_s"] >= PATIENCE_S:
             _save(algorithm, folder)
@@ -137,13 +137,13 @@ def _train(
 
 def _save(algorithm: Any, folder: Path) -> None:
     """Writes a checkpoint, whole or not at all, and drops the oldest."""
-    there = [int(p.name.rpartition("_")[2]) for p in folder.glob("checkpoint_*")]
+    there = [int(p.name.rpartition("_")[2]) for p in folder.glob(CHECKPOINTS)]
     name = CHECKPOINT_NAME.format(max(there, default=-1) + 1)
     unfinished = folder / f".{name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     algorithm.save(str(unfinished))
     os.replace(unfinished, folder / name)
-    for old in sorted(folder.glob("checkpoint_*"))[: -TIMED_CHECKPOINTS["num_to_keep"]]:
+    for old in sorted(folder.glob(CHECKPOINTS))[: -TIMED_CHECKPOINTS["num_to_keep"]]:
         shutil.rmtree(old)
 
 
@@ -154,12 +154,23 @@ def _add_result(folder: Path, result: Mapping[str, Any]) -> None:
         file.write(json.dumps(_json(row)) + "\n")
 
 
-def _keep_results(folder: Path, stage: int) -> None:
-    """Drops the results of stages that will be done again, and a torn last line."""
+def _keep_results(folder: Path, stage: int) -> bool:
+    """Drops the results of stages that will be done again, and a torn last line.
+
+    Returns:
+        Whether the targets have been met long enough in what is left.
+    """
     file = folder / TRIAL_FILE
-    if file.is_file():
-        rows = [row for row in result_rows(folder) if row["training_iteration"] <= stage]
-        write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+    if not file.is_file():
+        return False
+    rows = [row for row in result_rows(folder) if row["training_iteration"] <= stage]
+    write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+    return bool(rows) and _is_met(rows[-1])
+
+
+def _is_met(result: Mapping[str, Any]) -> bool:
+    """Whether all targets have been met in as many stages in a row as end a run."""
+    return int(result[CALIBRATION_RESULTS].get("stages_all_met", 0)) >= STAGES_UNTIL_DONE
 
 
 def _json(value: Any) -> Any:
