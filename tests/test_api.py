@@ -4,6 +4,7 @@ import doctest
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -299,7 +300,9 @@ PUBLIC = [name for name in rllib_calsheq.__all__ if name != "__version__"]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_the_example_of_every_public_name_runs(name, tmp_path, monkeypatch):
+def test_the_example_of_every_public_name_runs(name, run, tmp_path, monkeypatch):
+    # What the examples load.
+    shutil.copytree(run.path, tmp_path / "my_city")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     text = inspect.getdoc(getattr(rllib_calsheq, name))

@@ -100,11 +100,9 @@ def load(run: str | Path) -> Result:
     """The result of a run, whoever made it: `calibrate`, or ``rllib train``.
 
     Example:
-        >>> import rllib_calsheq as cq
-        >>> from rllib_calsheq.envs import SubwayEnv
-        >>> made = cq.calibrate(SubwayEnv, {"suburbs.subway_rate": 0.3}, stages=2, progress=False)
-        >>> cq.load(made.path).profile.equals(made.profile)
-        True
+        >>> from rllib_calsheq import load
+        >>> load("my_city").targets["target"].to_dict()
+        {'suburbs.subway_rate': 0.3, 'inside.subway_rate': 0.6}
 
     Args:
         run: Folder of the run, of one of its trials, or of a checkpoint.

@@ -15,9 +15,8 @@ class Inference:
     """Which profiles explain the targets of a run.
 
     Example:
-        >>> from rllib_calsheq import calibrate
-        >>> from rllib_calsheq.envs import SubwayEnv
-        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
+        >>> from rllib_calsheq import load
+        >>> result = load("my_city")
         >>> inference = result.infer(
         ...     waves=2, episodes=192, held_out=8, held_out_episodes=8, steps=100, relearned=0,
         ...     draws=200, progress=False,
@@ -80,9 +79,8 @@ class Certificate:
     """How much one agent could gain by deviating from the shared policy (Definition 1).
 
     Example:
-        >>> from rllib_calsheq import calibrate
-        >>> from rllib_calsheq.envs import SubwayEnv
-        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
+        >>> from rllib_calsheq import load
+        >>> result = load("my_city")
         >>> certificate = result.certify(
         ...     seeds=1, budget=16, batch=8, measurements=1, validation=8, fresh=8, settling=0,
         ...     progress=False,

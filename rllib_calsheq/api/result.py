@@ -37,15 +37,14 @@ class Result:
     """A calibrated run; made by `calibrate` or `load`.
 
     Example:
-        >>> from rllib_calsheq import calibrate
-        >>> from rllib_calsheq.envs import SubwayEnv
-        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
+        >>> from rllib_calsheq import load
+        >>> result = load("my_city")
         >>> list(result.profile.index)
         ['suburbs.mean_distance', 'inside.mean_distance']
         >>> list(result.targets.columns)
         ['value', 'stderr', 'target', 'scale', 'tolerance', 'miss', 'met']
         >>> list(result.history.index)
-        [1, 2]
+        [1, 2, 3]
         >>> result.simulate({"inside.mean_distance": 1.0}, episodes=8).shape
         (8, 4)
         >>> axes = result.plot_targets()

@@ -53,13 +53,12 @@ def infer(
     What an inference of the same configuration has simulated before is taken from its folder.
 
     Example:
-        >>> from rllib_calsheq import InferenceConfig, calibrate, infer
-        >>> from rllib_calsheq.envs import SubwayEnv
-        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
+        >>> from rllib_calsheq import InferenceConfig, infer, load
+        >>> checkpoint = load("my_city").checkpoint
         >>> small = InferenceConfig(
         ...     waves=2, episodes=192, held_out=8, held_out_episodes=8, steps=100, relearned=0
         ... )
-        >>> found = infer(result.checkpoint, small)
+        >>> found = infer(checkpoint, small)
         >>> [row["name"] for row in found["parameters"]]
         ['suburbs.mean_distance', 'inside.mean_distance']
 

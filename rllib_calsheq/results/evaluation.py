@@ -175,12 +175,11 @@ def evaluate(
     """Evaluates a checkpoint at its calibrated profile Λ̂.
 
     Example:
-        >>> from rllib_calsheq import calibrate, evaluate
-        >>> from rllib_calsheq.envs import SubwayEnv
-        >>> result = calibrate(SubwayEnv, {"inside.subway_rate": 0.6}, stages=2, progress=False)
-        >>> found = evaluate(result.checkpoint, episodes=16)
+        >>> from rllib_calsheq import evaluate, load
+        >>> checkpoint = load("my_city").checkpoint
+        >>> found = evaluate(checkpoint, episodes=16)
         >>> found["stage"], [row["name"] for row in found["outcomes"]]
-        (2, ['inside.subway_rate'])
+        (3, ['suburbs.subway_rate', 'inside.subway_rate'])
 
     Args:
         checkpoint: Folder of the checkpoint.
