@@ -11,13 +11,14 @@ takes the subway.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from rllib_calsheq.core.configuration import Count, NonNegative, configuration, from_mapping
+from rllib_calsheq.core.configuration import Count, configuration, from_mapping
 from rllib_calsheq.core.memory import require_memory
 from rllib_calsheq.core.supertypes import FloatArray, Parameter, SupertypeSpace
 from rllib_calsheq.core.targets import Outcome
@@ -25,6 +26,11 @@ from rllib_calsheq.envs.one_episode import OneEpisodeEnv
 
 SUBURBS, INSIDE = "suburbs", "inside"
 SUBWAY = 1
+
+#: Times and distances of a city that somebody could live in; far below what overflows.
+Size = Annotated[float, Field(ge=0, le=100)]
+#: A shock of exp(3) is a car that takes twenty times as long.
+Noise = Annotated[float, Field(ge=0, le=3)]
 
 
 @configuration
@@ -49,12 +55,12 @@ class SubwayConfig:
     num_suburbs: Count = 6
     num_inside: Count = 4
     episode_length: Count = 20
-    distance_spread: NonNegative = 0.3
-    subway_walk: NonNegative = 0.5
-    subway_pace: NonNegative = 0.6
-    car_pace: NonNegative = 0.5
-    congestion: NonNegative = 2.0
-    time_noise: NonNegative = 0.1
+    distance_spread: Size = 0.3
+    subway_walk: Size = 0.5
+    subway_pace: Size = 0.6
+    car_pace: Size = 0.5
+    congestion: Size = 2.0
+    time_noise: Noise = 0.1
     supertypes: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:

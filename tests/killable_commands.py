@@ -25,7 +25,8 @@ def processes_of(folder):
     return found
 
 
-def start(module, words, ray_folder):
+def start(module, words, ray_folder, before=""):
+    """Starts a command; ``before`` are statements that its process executes first."""
     environment = {
         **os.environ,
         "RAY_TMPDIR": ray_folder,
@@ -33,7 +34,11 @@ def start(module, words, ray_folder):
         # Snapshots that are fresh when the kill comes.
         "TUNE_GLOBAL_CHECKPOINT_S": "1",
     }
-    line = [sys.executable, "-m", f"rllib_calsheq.cli.{module}", *map(str, words)]
+    if before:
+        program = f"{before}\nfrom rllib_calsheq.cli import {module}\n{module}.main()"
+        line = [sys.executable, "-c", program, *map(str, words)]
+    else:
+        line = [sys.executable, "-m", f"rllib_calsheq.cli.{module}", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(line, env=environment, cwd=ray_folder, **pipes)
 

@@ -9,17 +9,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
-from cluster_hosts import Hosts, bare_python, can_make_hosts
+from cluster_hosts import PATIENCE_S, Hosts, bare_python, can_make_hosts
+from killable_commands import stages
+
+from rllib_calsheq.results.checkpoints import finished_stages, trial_checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = 4
-SETTINGS = [
+SMALL = [
     "--set", "config.num_env_runners=2", "--set", "config.num_particles=8",
-    "--set", "config.minibatch_size=512", "--set", f"stop.training_iteration={STAGES}",
+    "--set", "config.minibatch_size=512",
 ]  # fmt: skip
+SETTINGS = [*SMALL, "--set", f"stop.training_iteration={STAGES}"]
 #: What a bare host lacks of what the package needs.
 LACKING = ("cma", "matplotlib", "pydantic", "rich", "scipy", "pyyaml", "setuptools")
 
@@ -53,6 +58,18 @@ def place():
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def installed(place):
+    """A bare Python with the project installed."""
+    venv = bare_python(place / "installed")
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-index"]
+    wheels = place / "shared" / "wheels"
+    subprocess.run(
+        [*pip, "--find-links", str(wheels), *map(str, wheels.glob("rllib_calsheq-*"))], check=True
+    )
+    return venv
+
+
 def finished(job, storage, name):
     """Checks that a job ended well, and that all it should leave lies in its storage."""
     assert job.returncode == 0, job.stdout[-6000:]
@@ -83,18 +100,39 @@ def submitted(hosts, place, recipe, storage):
     finished(job, place / "shared" / storage, "calsheq")
 
 
-def test_a_job_on_hosts_with_the_project_installed(place):
+def test_a_job_on_hosts_with_the_project_installed(place, installed):
     """The actors of the one trial need all three hosts."""
-    venv = bare_python(place / "installed")
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-index"]
-    wheels = place / "shared" / "wheels"
-    subprocess.run(
-        [*pip, "--find-links", str(wheels), *map(str, wheels.glob("rllib_calsheq-*"))], check=True
-    )
     environment = {"RAY_AUTH_MODE": "disabled"}
-    with Hosts(place / "a", place / "shared", 3, environment, venv) as hosts:
+    with Hosts(place / "a", place / "shared", 3, environment, installed) as hosts:
         hosts.start(cpus=1)
         submitted(hosts, place, recipes("On a cluster")[0], "installed")
+
+
+def test_a_job_that_is_stopped_is_saved_and_says_how_to_go_on(place, installed):
+    environment = {"RAY_AUTH_MODE": "disabled", "RAY_JOB_STOP_WAIT_TIME_S": "15"}
+    words = ["rllib", "train", "-f", "calsheq.yaml", "--name", "stopped"]
+    words += ["--storage-path", "/mnt/shared/stopped", *SMALL]
+    words += ["--set", "stop.training_iteration=100000"]
+    trial = place / "shared" / "stopped" / "stopped" / "trial_00000"
+    with Hosts(place / "c", place / "shared", 1, environment, installed) as hosts:
+        hosts.start(cpus=3)
+        submit = ["ray", "job", "submit", "--no-wait", "--submission-id", "long"]
+        submit += ["--working-dir", "tuned_examples", "--", *words]
+        job = hosts.run(0, submit, cwd=place / "checkout")
+        assert job.returncode == 0, job.stdout[-6000:]
+        deadline = time.monotonic() + PATIENCE_S
+        while len(stages(trial)) < 5:
+            assert time.monotonic() < deadline, hosts.run(0, ["ray", "job", "logs", "long"]).stdout
+            time.sleep(0.5)
+        sent = time.monotonic()
+        stopped = hosts.run(0, ["ray", "job", "stop", "long"])
+        print(f"ray job stop took {time.monotonic() - sent:.1f} s")
+        assert "was stopped" in stopped.stdout
+        log = hosts.run(0, ["ray", "job", "logs", "long"]).stdout
+    assert f"stopped by SIGTERM\ngo on with: {shlex.join(words)} --resume" in log
+    done = stages(trial)
+    assert done == list(range(1, len(done) + 1))
+    assert finished_stages(trial_checkpoints(trial)[-1]) == done[-1]
 
 
 def test_jobs_that_bring_the_project_along_to_hosts_with_ray_alone(place):

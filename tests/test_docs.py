@@ -202,3 +202,45 @@ def test_no_file_names_this_machine():
             continue
         found += [f"{name}: {needle}" for needle in needles if needle in text]
     assert not found
+
+
+#: Marks of tests that are left out unless they are asked for.
+LEFT_OUT = ("cluster", "slow")
+
+
+def shown_by(page):
+    """``(files of tests, what -k selects in them, what -m asks for)`` of the commands on a page."""
+    for command in re.findall(r"`((?:-m \w+ )?tests/[^`]+)`", page):
+        words = shlex.split(command)
+        files = [word for word in words if word.startswith("tests/")]
+        after = {word: words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-k", "-m")}
+        yield files, after.get("-k", ""), after.get("-m", "")
+
+
+def names_of_tests(file, mark):
+    """The names that `-k` looks at, but for parameters', of a file's tests that a mark leaves out,
+    or of those that none does."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    of_file = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    of_file = [text for text in of_file if text.startswith("pytestmark")]
+    found = set()
+    for outer in tree.body:
+        for node in outer.body if isinstance(outer, ast.ClassDef) else [outer]:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                marks = of_file + [ast.unparse(decorator) for decorator in node.decorator_list]
+                own = [m for m in LEFT_OUT if any(f"mark.{m}" in text for text in marks)]
+                if own == ([mark] if mark else []):
+                    found |= {node.name, getattr(outer, "name", "")}
+    return found
+
+
+def test_every_test_that_shows_a_fault_exists():
+    shown = list(shown_by((ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
+    assert len(shown) > 25
+    for files, selection, mark in shown:
+        for file in files:
+            names = names_of_tests(file, mark)
+            assert names, f"{file} -m {mark!r}"
+            # Each alternative has to choose something: pytest says nothing of one that does not.
+            for word in selection.split(" or "):
+                assert any(word in name for name in names), f"{file} -k {selection!r}: {word}"

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from rllib_calsheq.cli.reports import show_evaluation
+from rllib_calsheq.core.breakdowns import Breakdown, joined
 from rllib_calsheq.core.targets import Outcome, TargetSet
 from rllib_calsheq.results.evaluation import summarise
 
@@ -43,3 +44,17 @@ def test_the_table_shows_both():
     assert [cell.strip() for cell in lines[0].split("│")[1:-1]] == [
         "sold", "17.5", "6.5", "10.25", "10", "0.75", "MISSED",
     ]  # fmt: skip
+
+
+def test_breakdowns_of_several_blocks_are_means_over_the_episodes_that_have_them():
+    def part(*values):
+        return {"share": Breakdown(("a",), ("x", "y"), np.array(values)[:, None, :])}
+
+    whole = joined([part([1.0, np.nan], [2.0, np.nan]), part([6.0, np.nan])])["share"]
+    found = whole.to_mapping()
+    assert found["values"][0][0] == 3.0
+    assert found["stderr"][0][0] == pytest.approx(np.std([1, 2, 6]) / np.sqrt(3))
+    assert np.isnan(found["values"][0][1])
+    assert joined([]) == {}
+    with pytest.raises(ValueError, match=r"must be \(number of episodes, 1, 2\)"):
+        Breakdown(("a",), ("x", "y"), np.zeros((3, 2, 1)))

@@ -1,16 +1,22 @@
 """Commands that are killed midway: nothing computed is lost, and what is done is not repeated."""
 
+import itertools
 import json
 import os
+import time
 
 import pandas as pd
 import pytest
 import yaml
-from killable_commands import calibration_by_stage, finish, kill_once, stages, start, trial_of
+from killable_commands import calibration_by_stage, finish, kill_once, rows, stages, start, trial_of
 
 from rllib_calsheq.cli import calsheq
 from rllib_calsheq.experiments import tables
-from rllib_calsheq.results.checkpoints import CALIBRATION_STATE, finished_stages
+from rllib_calsheq.results.checkpoints import (
+    CALIBRATION_STATE,
+    finished_stages,
+    trial_checkpoints,
+)
 
 #: Stages of a run, and how many the killed one must have behind it.
 STAGES, KILL_AFTER = 40, 8
@@ -59,8 +65,16 @@ def test_a_killed_run_goes_on_bit_for_bit_and_can_be_evaluated(tmp_path, ray_fol
     # The machine that failed had not written all that it said it had.
     for checkpoint in sorted(trial_of(cut).glob("checkpoint_*"))[KILL_AFTER - 2 :]:
         os.truncate(checkpoint / CALIBRATION_STATE, 1000)
+    # A second kill, as soon as the run has gone on by a stage: what `tools/kill_set.py` does.
+    before = len(stages(trial_of(cut)))
+    again = start("rllib", [*train, "cut", "--resume"], ray_folder)
+    kill_once(again, lambda: len(stages(trial_of(cut))) > before, ray_folder)
+    assert max(stages(trial_of(cut))) < STAGES
+    mark = len(stages(trial_of(cut))), finished_stages(trial_checkpoints(trial_of(cut))[-1])
+
     printed = finish(start("rllib", [*train, "cut", "--resume"], ray_folder))
     assert f"resuming {cut}" in printed
+    assert stages(trial_of(cut))[mark[0]] == mark[1] + 1
     assert finished_stages(sorted(trial_of(cut).glob("checkpoint_*"))[KILL_AFTER - 3])
     after = stages(trial_of(cut))
     assert max(after) == STAGES
@@ -96,6 +110,39 @@ def test_a_killed_run_goes_on_bit_for_bit_and_can_be_evaluated(tmp_path, ray_fol
 
 
 @pytest.mark.learning
+@pytest.mark.timeout(300)
+def test_a_kill_costs_a_run_that_states_no_frequency_what_the_clock_allows(tmp_path, ray_folder):
+    """Two minutes, made short; killed when the next checkpoint is nearly due."""
+    every = 2.0
+    experiment = {k: v for k, v in EXPERIMENT.items() if k != "checkpoint_config"}
+    experiment["stop"] = {"training_iteration": 100_000}
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({"experiment": experiment}), encoding="utf-8")
+    shorter = "from rllib_calsheq.running import checkpoints\n"
+    shorter += f"checkpoints.CHECKPOINT_EVERY_S = {every}"
+    seen = []
+
+    def nearly_due():
+        """Whether most of an interval has passed since the second checkpoint was made."""
+        if not seen and len(list(tmp_path.glob("*/*/checkpoint_*/manifest.json"))) >= 2:
+            seen.append(time.monotonic())
+        return bool(seen) and time.monotonic() - seen[0] > 0.8 * every
+
+    words = ["train", "-f", file, "--storage-path", tmp_path]
+    kill_once(start("rllib", words, ray_folder, before=shorter), nearly_due, ray_folder)
+    trial = trial_of(tmp_path / "experiment")
+    took = {row["training_iteration"]: row["time_this_iter_s"] for row in rows(trial)}
+    saved = [finished_stages(checkpoint) for checkpoint in trial_checkpoints(trial)]
+    assert len(saved) >= 2
+    assert saved[-1] > len(saved), "not every stage has a checkpoint"
+    lost = range(saved[-1] + 1, max(took) + 1)
+    assert lost
+    assert sum(took[stage] for stage in lost) <= every + max(took[stage] for stage in lost)
+    for one, other in itertools.pairwise(saved):
+        assert sum(took[stage] for stage in range(one + 1, other)) <= every + max(took.values())
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_study_goes_on_and_recovers_the_share(tmp_path, ray_folder):
     study = tmp_path / "study"

@@ -12,6 +12,7 @@ from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.certificates.jobs.frozen_game import FrozenGame
 from rllib_calsheq.cli import rllib
 from rllib_calsheq.core.particles import StageReport
+from rllib_calsheq.reporting.facts import gather
 from rllib_calsheq.results.checkpoints import find_trials, read_history
 from rllib_calsheq.results.evaluation import evaluate
 from rllib_calsheq.results.stated import stated
@@ -230,3 +231,9 @@ def test_a_run_with_known_parameters_stops_when_done(ray_cluster, tmp_path):
     assert (trial / "parameters.png").is_file()
     found = json.loads((trial / "evaluation.json").read_text(encoding="utf-8"))
     assert found["profile"]["inside.mean_distance"] == 1.25
+    assert (trial.parent / "report.html").is_file()
+    (run,) = gather([trial])
+    assert run.starts[0]["command"].startswith("rllib train -f ")
+    # The particles of the last checkpoint are whole profiles.
+    assert run.particles.shape == (run.num_particles, len(run.ranges))
+    assert (run.particles[:, list(run.ranges).index("inside.mean_distance")] == 1.25).all()

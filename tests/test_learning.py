@@ -105,6 +105,9 @@ def test_sixty_stages_of_the_main_job_meet_every_target(tmp_path):
     assert found["stage"] == 60
     assert found["verdict"]["targets_met"] == found["verdict"]["num_targets"] == 10
     assert "10 of 10 targets met" in done.stdout
+    report = (tmp_path / "calsheq" / "report.html").read_text(encoding="utf-8")
+    assert "Every target is met" in report
+    assert len(report.encode()) < 3e6
     # The reward, with its tenth part for each target, is near that of the hidden profile.
     assert found["recovered_fraction"] > 0.9
     # What no target says is left alone: the hidden profile has no probability at a bound.

@@ -1,27 +1,40 @@
 """Checkpoints know what they are: whole or not, of this run or of another one."""
 
+import hashlib
 import json
 import logging
 import os
+import pickle
+import re
 import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray import cloudpickle
 from ray.train import Checkpoint, CheckpointConfig
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train._internal.session import _TrainingResult
 
-from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
+from rllib_calsheq.algorithm import CALSHEQ, SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.core.comparing import plain
 from rllib_calsheq.core.manifest import MANIFEST_FILE, NotWholeError, read_manifest, require_whole
+from rllib_calsheq.core.plain_pickle import TRUST, ForeignCodeError
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.envs import MarketEnv
 from rllib_calsheq.learning.ray_private.access import keep_checkpoints
-from rllib_calsheq.results.checkpoints import find_checkpoint, is_sound, trial_checkpoints
+from rllib_calsheq.results.checkpoints import (
+    ARGUMENTS_FILE,
+    find_checkpoint,
+    is_sound,
+    learner_state,
+    trial_checkpoints,
+)
 from rllib_calsheq.results.evaluation import FrozenRun
+from rllib_calsheq.results.saved_config import read_config
 
 from echo_env import EchoEnv
 
@@ -29,6 +42,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 STATE = "calibration/state.pkl"
 WEIGHTS = "learner_group/learner/rl_module/shared_policy/module_state.pkl"
+LEARNER_FILE = "learner_group/learner/state.pkl"
 
 
 def echo(targets=None, num_particles=4, hidden=16, num_env_runners=0, lr_ratio=None, **calibrator):
@@ -237,6 +251,119 @@ def test_what_is_compared_does_not_change_from_process_to_process():
     assert found["partial"] == "functools.partial"
     assert (found["array"], found["inf"]) == ([0, 1, 2], "inf")
     assert found["class"] == "echo_env.EchoEnv"
+
+
+class Calls:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def rewrite(folder, name, change):
+    """Puts something into a file of a checkpoint, and into its manifest, as its author may."""
+    file = folder / name
+    content = pickle.loads(file.read_bytes())
+    file.write_bytes(cloudpickle.dumps(change(content)))
+    manifest = read_manifest(folder)
+    hashed = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest["files"][name] = {"bytes": file.stat().st_size, "sha256": hashed}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def within(**fields):
+    """Changes fields of the configuration in a file of an algorithm's arguments."""
+
+    def change(content):
+        content["ctor_args_and_kwargs"][0][0].update(fields)
+        return content
+
+    return change
+
+
+def by_value():
+    """An environment's class that is pickled with its code, as one of a notebook is."""
+
+    class NotebookEnv(EchoEnv):
+        pass
+
+    NotebookEnv.__module__ = "__main__"
+    return NotebookEnv
+
+
+def read_weights(folder):
+    FrozenRun(folder)
+
+
+def read_learner(folder):
+    learner_state(folder, SHARED_POLICY)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "read"),
+    [
+        (STATE, lambda content: content | {"more": Calls(os.mkdir, "made")}, read_weights),
+        (WEIGHTS, lambda content: content | {"more": Calls(os.mkdir, "made")}, read_weights),
+        (LEARNER_FILE, lambda content: content | {"more": Calls(os.mkdir, "made")}, read_learner),
+        (ARGUMENTS_FILE, lambda content: Calls(os.mkdir, "made"), read_weights),
+        (ARGUMENTS_FILE, within(env_config={"a": [Calls(os.mkdir, "made")]}), read_weights),
+        (ARGUMENTS_FILE, within(env=subprocess.Popen, env_config={"args": "a"}), read_weights),
+        (ARGUMENTS_FILE, within(policy_mapping_fn=os.mkdir), read_weights),
+        (ARGUMENTS_FILE, within(env=by_value()), read_weights),
+    ],
+)
+def test_what_a_checkpoint_brings_along_is_not_run_to_evaluate_it(
+    copy, monkeypatch, tmp_path, name, change, read
+):
+    monkeypatch.chdir(tmp_path)
+    rewrite(copy, name, change)
+    with pytest.raises(ForeignCodeError, match=str(copy / name)) as refused:
+        read(copy)
+    assert re.search(r"mkdir|Popen|_make_skeleton_class", str(refused.value))
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("rllib_calsheq.core.files", "os.remove"),
+        ("rllib_calsheq.results.saved_config", "importlib.import_module"),
+        ("ray.rllib.utils.checkpoints", "pathlib.Path"),
+        ("os", "remove"),
+        ("nowhere", "Nothing"),
+    ],
+)
+def test_names_do_not_lead_out_of_a_package_by_way_of_what_it_imports(tmp_path, module, name):
+    named = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
+    fields = b"\x80\x04}\x8c\x14ctor_args_and_kwargs}\x8c\x03env" + named + b"\x93s\x85}\x86s."
+    file = tmp_path / ARGUMENTS_FILE
+    file.write_bytes(fields)
+    with pytest.raises(ForeignCodeError, match=re.escape(f"{file} holds {module}.{name}, ")):
+        read_config(file)
+
+
+def test_its_class_is_not_looked_at(copy, monkeypatch, tmp_path):
+    """RLlib pickles the algorithm's class with its code."""
+    monkeypatch.chdir(tmp_path)
+    rewrite(copy, ARGUMENTS_FILE, lambda content: content | {"class": Calls(os.mkdir, "made")})
+    assert FrozenRun(copy).measure([0.5] * 3, 8, 0).reward > 0
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_frozen_run_is_the_same_whether_it_is_trusted_or_not(checkpoint, monkeypatch):
+    frozen = [FrozenRun(checkpoint), FrozenRun(checkpoint, trusted=True)]
+    one, other = ({k: plain(v) for k, v in vars(run.config).items()} for run in frozen)
+    assert one == other
+    assert (frozen[0].sample([0.5] * 3, 4, 1) == frozen[1].sample([0.5] * 3, 4, 1)).all()
+
+
+def test_an_environment_of_a_notebook_is_evaluated_where_its_author_is_trusted(copy, monkeypatch):
+    rewrite(copy, ARGUMENTS_FILE, within(env=by_value()))
+    monkeypatch.setenv(TRUST, "1")
+    assert FrozenRun(copy).config.env.__name__ == "NotebookEnv"
 
 
 def test_from_checkpoint_builds_what_was_saved(checkpoint):

@@ -144,3 +144,34 @@ def test_displayed_outcomes_are_means_over_steps_and_merchants():
     np.testing.assert_allclose(
         found["supertype_2.abs_inventory"], inventory[..., 1:].mean(axis=(0, 2)), rtol=1e-5
     )
+
+
+# --- shares by cluster ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share_by", ["quantity", "count"])
+def test_shares_by_cluster_are_those_of_the_trades(share_by):
+    market = make(num_merchants=3, share_by=share_by)
+    play(market, profile_of(market, 0.6, **{"supertype_2__connection_4": 0.0}), 2, 0.2)
+    (found,) = market.episode_breakdowns().values()
+    assert (found.rows, found.columns[3]) == (("supertype_1", "supertype_2"), "cluster 4")
+    episode, merchant, quantity = trades(market)
+    weight = np.ones(len(quantity)) if share_by == "count" else quantity
+    # Cluster k of the standard market trades 10(k-1)+1 .. 10k.
+    cluster = (np.asarray(quantity).astype(int) - 1) // 10
+    for e in range(2):
+        for k in range(10):
+            here = (episode == e) & (cluster == k)
+            first = weight[here & (merchant == 0)].sum() / weight[here].sum()
+            assert found.values[e, 0, k] == pytest.approx(first)
+            assert found.values[e, 1, k] == pytest.approx((1 - first) / 2)
+    assert (found.values[:, 0, 3] == 1.0).all()
+
+
+def test_a_cluster_without_a_trade_has_no_share():
+    market = make(num_merchants=2)
+    profile = profile_of(market, 0.0, **{"supertype_2__connection_3": 1.0})
+    play(market, profile, 1, 0.2)
+    (found,) = market.episode_breakdowns().values()
+    assert np.isnan(np.delete(found.values, 2, axis=2)).all()
+    assert found.values[0, :, 2].tolist() == [0.0, 1.0]

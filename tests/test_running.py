@@ -2,10 +2,12 @@
 
 import itertools
 import os
+import socket
 import time
 from types import SimpleNamespace
 
 import pytest
+import ray
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
@@ -169,6 +171,26 @@ class TestSoleUse:
         words = ["train", "-f", str(file), "--storage-path", str(tmp_path / "file")]
         assert rllib.main(words) == 2
         assert str(tmp_path / "file") in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once(tmp_path, capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}/session", "auto", "local"):
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            assert waiting.on_cluster()
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert not waiting.on_cluster()
+    # Nobody listens there any more.
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    file = tmp_path / "one.yaml"
+    file.write_text(EXPERIMENT.format(checkpoints=""), encoding="utf-8")
+    began = time.monotonic()
+    assert rllib.main(["train", "-f", str(file), "--storage-path", str(tmp_path)]) == 2
+    assert time.monotonic() - began < 30
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"no Ray cluster answers at 127.0.0.1:{port} (RAY_ADDRESS)" in said
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])

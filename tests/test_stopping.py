@@ -23,7 +23,8 @@ from rllib_calsheq.running.stopping import (
     stop_signals,
 )
 
-STAGES = 40
+#: Stages of a trial, and to how many it goes on after that.
+STAGES, MORE_STAGES = 40, 43
 #: Two trials, each of which wants all CPUs: one runs and the other one is pending.
 GRID = {
     "run": "CALSHEQ",
@@ -62,7 +63,8 @@ def test_a_stopped_grid_goes_on_bit_for_bit_every_stage_once(tmp_path, ray_folde
     words = ["train", "-f", file, "--storage-path", tmp_path]
     first, second = (tmp_path / "cut" / f"trial_0000{k}_seed={k}" for k in (0, 1))
 
-    finish(start("rllib", [*words, "--name", "whole"], ray_folder))
+    more = ["--set", f"stop.training_iteration={MORE_STAGES}"]
+    finish(start("rllib", [*words, "--name", "whole", *more], ray_folder))
 
     words += ["--name", "cut"]
     out, seconds = stop_once(
@@ -85,9 +87,10 @@ def test_a_stopped_grid_goes_on_bit_for_bit_every_stage_once(tmp_path, ray_folde
     assert last_saved(first) == STAGES
     assert 5 <= last_saved(second) == last_stage(second) < STAGES
 
-    finish(start("rllib", [*words, "--resume"], ray_folder))
+    # The first trial had finished, the second one had not.
+    finish(start("rllib", [*words, *more, "--resume"], ray_folder))
     for trial in (first, second):
-        assert stages(trial) == list(range(1, STAGES + 1))
+        assert stages(trial) == list(range(1, MORE_STAGES + 1))
         whole = tmp_path / "whole" / trial.name
         assert calibration_by_stage(trial) == calibration_by_stage(whole)
 

@@ -74,6 +74,11 @@ def test_distances_follow_the_profile_and_are_never_negative():
         ({"num_inside": 0}, "num_inside is 0"),
         ({"congestion": -1.0}, "congestion"),
         ({"time_noise": float("nan")}, "time_noise"),
+        ({"num_suburbs": -3}, "num_suburbs is -3"),
+        ({"episode_length": 10**30}, "GB of memory"),
+        ({"car_pace": 1e39}, r"car_pace is 1e\+39; allowed: numbers in \[0, 100\]"),
+        ({"distance_spread": 101.0}, "distance_spread is 101.0"),
+        ({"time_noise": 1000.0}, r"time_noise is 1000.0; allowed: numbers in \[0, 3\]"),
         ({"num_subrubs": 3}, "did you mean 'num_suburbs'"),
         ({"supertypes": {"inside.mean_distance": 4.0}}, "outside its allowed range"),
     ],
@@ -81,6 +86,18 @@ def test_distances_follow_the_profile_and_are_never_negative():
 def test_bad_configurations_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         SubwayEnv(config)
+
+
+def test_the_largest_numbers_that_are_allowed_give_finite_rewards():
+    largest = {"distance_spread": 100.0, "subway_walk": 100.0, "subway_pace": 100.0}
+    largest |= {"car_pace": 100.0, "congestion": 100.0, "time_noise": 3.0}
+    city = ArraySubway(SubwayConfig(**largest))
+    observations = city.reset(np.full((200, 2), 3.0), range(200))
+    for _ in range(city.episode_length):
+        _, rewards = city.step(np.full((200, 10), CAR))
+        # Their squares are what a value function learns from, in single precision.
+        assert np.isfinite(rewards**2).all()
+    assert np.isfinite(observations).all()
 
 
 def test_plain_form_starts_from_the_configured_profile():

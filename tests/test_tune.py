@@ -1,6 +1,8 @@
 """Sweeps with Tune: schedulers that stop, copy and pause trials, and a searcher."""
 
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,14 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTra
 from ray.tune.search.optuna import OptunaSearch
 
 from rllib_calsheq import CALSHEQ
+from rllib_calsheq.algorithm import SHARED_POLICY
 from rllib_calsheq.envs import SubwayEnv
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.learning]
 
 METRIC = {"metric": "calibration/reward_pooled", "mode": "max"}
+#: Fields of RLlib's that are swept over.
+LEARNERS_FIELDS = ("gamma", "clip_param", "kl_target", "num_epochs")
 SPACE = {
     "env": SubwayEnv,
     "env_config": {"num_suburbs": 3, "num_inside": 2, "episode_length": 5},
@@ -23,10 +28,24 @@ SPACE = {
 }
 
 
-def fit(folder, space, stages, frequency=0, **tuning):
+class Watched(CALSHEQ):
+    """Reports what its learner and its calibrator work with."""
+
+    def step(self):
+        (used,) = self.learner_group.foreach_learner(
+            lambda learner: {
+                name: getattr(learner.config.get_config_for_module(SHARED_POLICY), name)
+                for name in LEARNERS_FIELDS
+            }
+        )
+        fields = asdict(self.calibration.calibrator.config)
+        return super().step() | {"learner_has": used.get(), "calibrator_has": fields}
+
+
+def fit(folder, space, stages, frequency=0, trainable=CALSHEQ, **tuning):
     """Rows of every trial, in the order in which they were written, by the trial's folder."""
     results = tune.Tuner(
-        CALSHEQ,
+        trainable,
         param_space={**SPACE, **space},
         tune_config=tune.TuneConfig(**tuning),
         run_config=tune.RunConfig(
@@ -74,6 +93,8 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
         hyperparam_mutations={
             "lr_ratio": [0.2, 0.4],
             "lr_shared": {"initial": [0.002, 0.004]},
+            "clip_param": [0.15, 0.25],
+            "kl_target": [0.02, 0.03],
             "calibrator": {"kl_limit": [1.0, 3.0], "clip_param": [0.1, 0.3]},
         },
         **METRIC,
@@ -82,9 +103,12 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
         "seed": tune.grid_search([0, 1]),
         "lr_ratio": 1.0,
         "lr_shared": {"initial": 0.001},
+        "clip_param": 0.2,
+        "kl_target": 0.01,
         "calibrator": {"name": "ppo"},
     }
-    trials = fit(tmp_path, space, 3 * every, frequency=every, scheduler=scheduler)
+    watched = {"trainable": Watched, "scheduler": scheduler}
+    trials = fit(tmp_path, space, 3 * every, frequency=every, **watched)
     one, other = trials.values()
     # With other seeds the two differ, until one is made of the other.
     assert all(numbers(a) != numbers(b) for a, b in zip(one[:every], other[:every], strict=True))
@@ -95,7 +119,12 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
     assert clone["config"]["lr_shared"]["initial"] in (0.002, 0.004)
     assert clone["config"]["calibrator"]["name"] == "ppo"
     assert clone["config"]["calibrator"]["clip_param"] in (0.1, 0.3)
-    # What was changed reaches both optimizers.
+    # What was changed reaches the learner, the calibrator and both optimizers.
+    for name, chosen in (("clip_param", (0.15, 0.25)), ("kl_target", (0.02, 0.03))):
+        assert clone["config"][name] == clone["learner_has"][name] in chosen
+        assert donor["learner_has"][name] not in chosen
+    for name in ("kl_limit", "clip_param"):
+        assert clone["calibrator_has"][name] == clone["config"]["calibrator"][name]
     shared = clone["calibration"]["lr_shared"] / donor["calibration"]["lr_shared"]
     assert shared == pytest.approx(clone["config"]["lr_shared"]["initial"] / 0.001, rel=1e-3)
     rates = [row["calibration"]["calibrator"]["learning_rate"] for row in (clone, donor)]
@@ -124,13 +153,55 @@ def test_a_trial_that_is_paused_goes_on_to_the_last_bit(tmp_path):
     assert paused[-1]["iterations_since_restore"] == 3
 
 
-def test_optuna_chooses_what_is_tried(tmp_path):
+def test_optuna_chooses_what_is_tried_and_it_reaches_learner_and_calibrator(tmp_path):
+    """Fields of the calibration, of RLlib and of the calibrator."""
     space = {
-        "lr_ratio": tune.loguniform(0.01, 3.0),
-        "calibrator": {"name": "ppo", "kl_limit": tune.uniform(0.5, 4.0)},
+        "lr_cal": {"initial": tune.loguniform(1e-4, 1e-2)},
+        "gamma": tune.uniform(0.5, 0.99),
+        "clip_param": tune.uniform(0.1, 0.4),
+        "kl_target": tune.uniform(0.01, 0.03),
+        "num_epochs": tune.choice([1, 2]),
+        "calibrator": {"name": "ppo", "kl_limit": tune.uniform(0.5, 4.0), "clip_param": 0.15},
     }
     search = OptunaSearch(seed=0, **METRIC)
-    trials = fit(tmp_path, space, 2, search_alg=search, num_samples=3)
-    configs = [rows[-1]["config"] for rows in trials.values()]
-    assert len({config["lr_ratio"] for config in configs}) == 3
-    assert all(0.5 <= config["calibrator"]["kl_limit"] <= 4.0 for config in configs)
+    trials = fit(tmp_path, space, 2, trainable=Watched, search_alg=search, num_samples=3)
+    rows = [rows[-1] for rows in trials.values()]
+    assert len({row["config"]["lr_cal"]["initial"] for row in rows}) == 3
+    assert len({row["learner_has"]["gamma"] for row in rows}) == 3
+    for row in rows:
+        chosen = row["config"]
+        assert 0.5 <= chosen["gamma"] <= 0.99
+        assert row["learner_has"] == {name: chosen[name] for name in LEARNERS_FIELDS}
+        assert 0.5 <= row["calibrator_has"]["kl_limit"] == chosen["calibrator"]["kl_limit"] <= 4.0
+        assert row["calibrator_has"]["clip_param"] == 0.15
+    # All rates fall in the same way from where they began.
+    rates = [row["calibration"]["calibrator"]["learning_rate"] for row in rows]
+    begun = [row["config"]["lr_cal"]["initial"] for row in rows]
+    fallen = [rate / initial for rate, initial in zip(rates, begun, strict=True)]
+    assert fallen == pytest.approx([fallen[0]] * 3, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"gamma": tune.grid_search([0.9, 1.5])}, "gamma is 1.5; allowed: numbers in [0, 1]"),
+        ({"clip_parm": tune.grid_search([0.1, 0.2])}, "did you mean 'clip_param'"),
+        ({"lr": tune.grid_search([1e-3, 1e-4])}, "set lr_shared.initial"),
+        ({"calibrator": {"kl_limt": tune.grid_search([1.0, 2.0])}}, "did you mean 'kl_limit'"),
+        ({"calibrator": {"clip_param": tune.grid_search([0.1, -0.2])}}, "clip_param is -0.2"),
+        ({"calibrator": tune.grid_search([{}, {"name": "eki", "clip_param": 1.0}])}, "clip_param"),
+        ({"calibrator": {"name": tune.grid_search(["ppo", "pppo"])}}, "unknown calibrator 'pppo'"),
+    ],
+)
+def test_a_sweep_over_a_field_or_value_that_is_not_allowed_begins_nothing(tmp_path, space, said):
+    mark = tmp_path / "begun"
+
+    class Marks(CALSHEQ):
+        def setup(self, config):
+            mark.touch()
+            super().setup(config)
+
+    with pytest.raises(ValueError, match=re.escape(said)):
+        fit(tmp_path, space, 1, trainable=Marks)
+    assert not mark.exists()
+    assert not list(tmp_path.glob("*/*/result.json"))

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from rllib_calsheq.core.breakdowns import Breakdown
 from rllib_calsheq.core.outcomes import by_name
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.envs.market.config import (
@@ -31,6 +32,8 @@ from rllib_calsheq.envs.market.percentiles import percentiles_of_counts
 NUM_STATE_OBSERVATIONS = 7
 
 BID, ASK = 0, 1
+#: What the breakdown of shares is called.
+SHARE_BY_CLUSTER = "a merchant's share by cluster of customers"
 #: Random numbers drawn at once for the connections of several episodes.
 MAX_UNIFORMS = 1 << 22
 
@@ -111,6 +114,8 @@ class ArrayMarket:
         self._price_step = np.zeros(E)
         #: Of every trade: (episode, supertype, rank of its quantity) as one flat index.
         self._trades: list[npt.NDArray[np.intp]] = []
+        #: Of every step: the merchant of each trade, and which arrivals traded.
+        self._served: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]] = []
         self._sum_half_spread = np.zeros((E, n))
         self._sum_abs_inventory = np.zeros((E, n))
         self._traded = np.zeros((E, n))
@@ -176,6 +181,7 @@ class ArrayMarket:
         arrivals = customers.arrivals(self._t)
         merchant, trades = customers.choose(self._t, self._half_spreads, quoting)
         merchant = merchant[trades]
+        self._served.append((merchant, trades))
         episode, side = customers.episode[arrivals][trades], customers.side[arrivals][trades]
         quantity = customers.quantity[arrivals][trades]
         self._record(episode, merchant, customers.rank[arrivals][trades])
@@ -248,6 +254,30 @@ class ArrayMarket:
                 measures[percentile(p)] = column
             found.update({outcome_name(supertype, m): v for m, v in measures.items()})
         return by_name(self.outcomes, found)
+
+    def episode_breakdowns(self) -> dict[str, Breakdown]:
+        """Each supertype's share by cluster of customers, of the episodes so far.
+
+        The share is what one of its merchants has, on average, of the cluster's traded quantity
+        (or trades, as ``share_by`` says); NaN where a cluster did not trade.
+        """
+        cfg, (E, n) = self.config, self._inventory.shape
+        K, clusters = cfg.num_clusters, self._customers.cluster
+        traded = np.zeros(E * n * K)
+        for t, (merchant, trades) in enumerate(self._served):
+            arrivals = self._customers.arrivals(t)
+            cell = self._customers.episode[arrivals][trades] * n + merchant
+            quantity = self._customers.quantity[arrivals][trades]
+            weight = np.ones(len(merchant)) if cfg.share_by == "count" else quantity
+            place = cell * K + clusters[arrivals][trades]
+            traded += np.bincount(place, weight, minlength=len(traded))
+        by_merchant = traded.reshape(E, n, K)
+        total = by_merchant.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, by_merchant / np.where(total > 0, total, 1.0), np.nan)
+        supertypes = self.supertype_space.supertypes
+        values = [share[:, self._group == g].mean(axis=1) for g in range(len(supertypes))]
+        columns = tuple(f"cluster {k}" for k in range(1, K + 1))
+        return {SHARE_BY_CLUSTER: Breakdown(supertypes, columns, np.stack(values, axis=1))}
 
     def _quantity_percentiles(self) -> FloatArray:
         """Percentiles (E, G, P) of transaction quantities, pooled over a supertype's merchants."""

@@ -80,6 +80,12 @@ class Customers:
         self._first = np.concatenate([[0], np.cumsum(per_cell.sum(axis=1))])
         self._noise_end = 0
 
+    @property
+    def cluster(self) -> npt.NDArray[np.intp]:
+        """Cluster of each arrival's customer, from 0."""
+        customer = self._customer_row % self._config.num_customers
+        return customer // self._config.customers_per_cluster
+
     def arrivals(self, step: int) -> slice:
         """A step's M arrivals among all."""
         return slice(self._first[step], self._first[step + 1])

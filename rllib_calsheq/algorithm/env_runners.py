@@ -28,6 +28,7 @@ from ray.rllib.utils.metrics import (
 from rllib_calsheq.algorithm.env_guard import EnvGuard
 from rllib_calsheq.algorithm.table_runner import TableRunner
 from rllib_calsheq.core.actions import ActionTransform
+from rllib_calsheq.core.breakdowns import Breakdown
 from rllib_calsheq.core.faults import BadEnvironmentError
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.particles import SupertypeTable
@@ -80,6 +81,14 @@ class ArrayEnvRunner(TableRunner):
         kept, dropped = watch.whole, tuple(watch.faults.values())
         self._report(table, particles[kept], outcomes[kept], returns[kept], dropped=dropped)
         return [block.episodes(kept)] if len(kept) else []
+
+    def episode_breakdowns(self) -> dict[str, Breakdown]:
+        """What the environment shows of the episodes that were played last, by groups of its own.
+
+        {} where it has no ``episode_breakdowns()``.
+        """
+        shows = getattr(self._array_env, "episode_breakdowns", None)
+        return {} if shows is None else dict(shows())
 
     def _nothing(self) -> RolloutBlock:
         return RolloutBlock.empty()

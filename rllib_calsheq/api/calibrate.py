@@ -89,7 +89,7 @@ def calibrate(
         run_in_process(
             checked, given, place.absolute(), stages, until_met, watcher(progress, stages), verbose
         )
-        result = load(place)
+        result = Result(find_checkpoint(place).absolute(), trusted=True)
         result.targets  # noqa: B018 - the evaluation is a part of the run
     if progress is True:
         print(result, flush=True)

@@ -53,10 +53,12 @@ class Result:
 
     Args:
         checkpoint: Folder of the checkpoint that it is read from.
+        trusted: Whether it may run programs to be read, as one that this process has made.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, trusted: bool = False) -> None:
         self.checkpoint = checkpoint
+        self._trusted = trusted
 
     @property
     def path(self) -> Path:
@@ -73,7 +75,7 @@ class Result:
         with quiet():
             from rllib_calsheq.results.evaluation import FrozenRun
 
-            return FrozenRun(self.checkpoint)
+            return FrozenRun(self.checkpoint, self._trusted)
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Result:
         with quiet():
             from rllib_calsheq.results.evaluation import evaluate
 
-            found = evaluate(self.checkpoint)
+            found = evaluate(self.checkpoint, trusted=self._trusted)
         write_json(file, found)
         return dict(json.loads(file.read_text(encoding="utf-8")))
 
@@ -124,7 +126,7 @@ class Result:
         ``outcomes/NAME/mean``, ``returns/NAME/mean``, ``profile/NAME/mean`` with their ``std`` over
         particles.
         """
-        from rllib_calsheq.results.run_axes import PREFIX
+        from rllib_calsheq.results.reading import PREFIX
 
         found = self._rows.filter(regex=f"^{PREFIX}")
         return found.rename(columns=lambda name: name.removeprefix(PREFIX)).set_index("stage")

@@ -29,7 +29,7 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.learning.rollout import rollout, supertype_returns
 from rllib_calsheq.learning.seeding import torch_stream
-from rllib_calsheq.results.checkpoints import LEARNER
+from rllib_calsheq.results.checkpoints import learner_state
 
 
 def settle(
@@ -53,7 +53,7 @@ def settle(
         *keys: Of its random streams.
     """
     learner = build_learner(config, env, None, *keys)
-    learner.restore_from_path(str((checkpoint / LEARNER).absolute()))
+    learner.set_state(learner_state(checkpoint, SHARED_POLICY))
     module = learner.module[SHARED_POLICY].unwrapped()
     rates, _ = config.learning_rates()
     for m in range(stages):

@@ -16,6 +16,7 @@ from rllib_calsheq.cli.infer import add_infer_command
 from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.cli.plot import add_plot_command
 from rllib_calsheq.cli.profile import add_profile_command
+from rllib_calsheq.cli.report import add_report_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.targets import add_targets_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         add_targets_command,
         add_hidden_targets_command,
         add_plot_command,
+        add_report_command,
         add_evaluate_command,
         add_experiment_command,
         add_certify_command,

@@ -33,6 +33,8 @@ MEANINGS = {
     "seed": "seed of everything",
 }
 PROFILES, TARGET_EPISODES = 60, 64
+#: Directions whose widths are printed.
+MOST_DIRECTIONS = 10
 
 
 def add_coverage_command(commands: Any) -> None:
@@ -100,9 +102,14 @@ def lines(found: dict[str, Any]) -> list[str]:
         "width of the 90 % interval as a part of the prior's: "
         + ", ".join(f"{name} {width:.2f}" for name, width in narrow)
     )
+    said.append(
+        "standard deviation along the narrowest directions as a part of the prior's: "
+        + ", ".join(f"{width:.2f}" for width in found["directions"][:MOST_DIRECTIONS])
+    )
     if found["predicted"] is not None:
+        each = found["predicted_each"]
         said.append(
             f"90 % bands of outcomes that were no targets hold {found['predicted']:.1%} of their "
-            "true means"
+            f"true means ({min(each):.0%} to {max(each):.0%} of each)"
         )
     return said

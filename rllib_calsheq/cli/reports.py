@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from rllib_calsheq.results.checkpoints import (
     TRIAL_FILE,
     find_checkpoint,
     find_trials,
+    finished_stages,
     trial_checkpoints,
 )
 
+#: Trials that a report at the end of a run shows side by side, at most.
+MOST_TRIALS = 12
 #: Exit code of a strict command whose targets are not all met.
 MISSED = 3
 
@@ -99,8 +104,13 @@ def verdict_line(found: dict[str, Any]) -> str:
     return f"{found['verdict']['summary']} (worst miss {found['verdict']['worst_miss']:.2f} scales)"
 
 
-def finish_run(folder: Path, *, evaluate: bool) -> list[dict[str, Any]]:
+def finish_run(folder: Path, *, evaluate: bool, report: bool) -> list[dict[str, Any]]:
     """Draws every trial's pictures and, if asked to, evaluates their last checkpoints.
+
+    Args:
+        folder: The run's folder.
+        evaluate: Whether to evaluate.
+        report: Whether to write the run's report.
 
     Returns:
         The evaluations; those of trials without a checkpoint are left out.
@@ -118,14 +128,48 @@ def finish_run(folder: Path, *, evaluate: bool) -> list[dict[str, Any]]:
         for picture in draw_trial(trial):
             print(f"drew {picture}", flush=True)
         if evaluate and trial_checkpoints(trial):
-            found.append(_evaluate_trial(trial))
+            # It was made by this command.
+            found.append(_evaluate_trial(trial, trusted=True))
+    if report:
+        _write_report(folder, len(trials))
     return found
 
 
-def _evaluate_trial(trial: Path) -> dict[str, Any]:
+def _write_report(folder: Path, trials: int) -> None:
+    """Writes the report of a run; says why where there is none, since the run itself went well."""
+    if trials > MOST_TRIALS:
+        print(
+            f"no report of {trials} trials side by side; of some of them: calsheq report TRIAL "
+            "[TRIAL ...]"
+        )
+        return
+    from rllib_calsheq.reporting.writing import write_report
+
+    try:
+        for file in write_report([folder]):
+            print(f"wrote {file}", flush=True)
+    except Exception as error:
+        print(f"no report was written: {error}; later: calsheq report {folder}", flush=True)
+
+
+def evaluate_missing(runs: Sequence[str]) -> None:
+    """Evaluates the last checkpoint of each trial that has no evaluation of it."""
+    for trial in (trial for run in runs for trial in find_trials(run)):
+        checkpoints, file = trial_checkpoints(trial), trial / EVALUATION_FILE
+        if not checkpoints:
+            continue
+        stage = None
+        if file.is_file():
+            stage = json.loads(file.read_text(encoding="utf-8")).get("stage")
+        if stage != finished_stages(checkpoints[-1]):
+            print(f"evaluating {checkpoints[-1]}", flush=True)
+            _evaluate_trial(trial)
+
+
+def _evaluate_trial(trial: Path, trusted: bool = False) -> dict[str, Any]:
     from rllib_calsheq.results.evaluation import evaluate
 
-    found = evaluate(find_checkpoint(trial))
+    found = evaluate(find_checkpoint(trial), trusted=trusted)
     write_json(trial / EVALUATION_FILE, found)
     show_evaluation(found)
     return found

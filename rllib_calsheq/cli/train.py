@@ -41,6 +41,9 @@ def add_train_command(commands: Any) -> None:
         help="go on from the last checkpoints of the run of this name",
     )
     run.add_argument("--strict", action="store_true", help=STRICT_HELP)
+    run.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report at the end"
+    )
     run.add_argument("-v", "--verbose", action="store_true", help="show the workers' own logs")
     run.set_defaults(function=_train)
 
@@ -90,10 +93,14 @@ def configurations(experiment: Any) -> Iterator[Any]:
     Raises:
         ValueError: If one is not allowed.
     """
+    yield from _configurations(experiment.config)
+
+
+def _configurations(space: dict[str, Any]) -> Iterator[Any]:
     from rllib_calsheq.data.experiment_files import variants
     from rllib_calsheq.running.checking import checked_config
 
-    for variant in variants(experiment.config):
+    for variant in variants(space):
         yield checked_config(variant)
 
 
@@ -120,8 +127,10 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     from ray import tune
 
     from rllib_calsheq.cli.table import LiveTable
+    from rllib_calsheq.data.experiment_files import resolve_grid
     from rllib_calsheq.learning.ray_private.access import replace_watchers
     from rllib_calsheq.results.checkpoints import TRIAL_FILE, has_begun
+    from rllib_calsheq.results.provenance import record_start
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.records import (
         KeepsWholeState,
@@ -129,6 +138,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         naming_a_full_disk,
     )
     from rllib_calsheq.running.resuming import mend, sole_use
+    from rllib_calsheq.running.stated_run import begun_with, note_stated, stated, stop_at
     from rllib_calsheq.running.stopping import EndsWhenSaved, StopsAtStageEnds, command_line
     from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
@@ -153,12 +163,9 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
             f"there is a run at {folder} already: go on with it (--resume), or give another "
             "--name or --storage-path"
         )
-    if resumes and experiment.is_calsheq:
-        from rllib_calsheq.results.checkpoints import require_readable
-
-        # Tune goes on with the configuration that it saved, whatever the file says by now.
-        maps = [config.parameter_map() for config in configurations(experiment)]
-        require_readable(folder, [parameters.stated for parameters in maps])
+    asked = stated(experiment, args.num_samples or experiment.num_samples)
+    if resumes:
+        _require_same(folder, experiment, asked)
     with sole_use(folder):
         _start_ray(experiment, args.verbose)
         # Ray has taken SIGTERM for itself.
@@ -166,18 +173,23 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         if resumes:
             print(f"resuming {folder}", flush=True)
             mend(folder)
+            stop_at(folder, experiment.stop)
             tuner = tune.Tuner.restore(
-                str(folder), trainable, resume_errored=True, param_space=experiment.config
+                str(folder),
+                trainable,
+                resume_errored=True,
+                param_space=resolve_grid(begun_with(folder, experiment.config)),
             )
-            replace_watchers(tuner, callbacks, scheduler)
+            replace_watchers(tuner, callbacks, scheduler, experiment.stop)
         else:
+            note_stated(folder, asked)
             print(f"running {experiment.name}: results in {folder}", flush=True)
             tuner = tune.Tuner(
                 trainable,
                 param_space=experiment.config,
                 tune_config=tune.TuneConfig(
                     scheduler=scheduler,
-                    num_samples=args.num_samples or experiment.num_samples,
+                    num_samples=asked["num_samples"],
                     trial_name_creator=trial_name,
                     trial_dirname_creator=trial_name,
                 ),
@@ -192,9 +204,30 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
             )
         go_on = command_line("rllib", args.line, "--resume")
         with naming_a_full_disk(folder, go_on):
+            record_start(folder, command_line("rllib", args.line))
             with stop.training():
                 results = tuner.fit()
-            return _report(experiment, folder, results, go_on, strict=args.strict)
+            return _report(experiment, folder, results, go_on, args)
+
+
+def _require_same(folder: Path, experiment: Any, asked: dict[str, Any]) -> None:
+    """Checks that the run in a folder is the one that is to go on.
+
+    Raises:
+        ValueError: If it is another one, or of another version; the message says what to do.
+    """
+    from rllib_calsheq.core.comparing import plain
+    from rllib_calsheq.data.experiment_files import resolve_grid
+    from rllib_calsheq.results.checkpoints import require_readable
+    from rllib_calsheq.running.stated_run import require_same_stated
+
+    def resolve(config: dict[str, Any]) -> list[Any]:
+        return [plain(vars(c)) for c in _configurations(resolve_grid(config))]
+
+    if experiment.is_calsheq:
+        maps = [config.parameter_map() for config in configurations(experiment)]
+        require_readable(folder, [parameters.stated for parameters in maps])
+    require_same_stated(folder, asked, resolve if experiment.is_calsheq else None)
 
 
 def _start_ray(experiment: Any, verbose: bool) -> None:
@@ -203,10 +236,10 @@ def _start_ray(experiment: Any, verbose: bool) -> None:
 
     if ray.is_initialized():
         return
-    # `ray job submit` names one.
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    from rllib_calsheq.running.waiting import on_cluster
+
     ray.init(
-        num_cpus=None if on_cluster else local_cpus(experiment),
+        num_cpus=None if on_cluster() else local_cpus(experiment),
         log_to_driver=verbose or not experiment.is_calsheq,
         logging_level=logging.INFO if verbose else logging.ERROR,
     )
@@ -244,13 +277,16 @@ def _trainable(experiment: Any) -> Any:
     return experiment.run
 
 
-def _report(experiment: Any, folder: Path, results: Any, go_on: str, strict: bool) -> int:
+def _report(
+    experiment: Any, folder: Path, results: Any, go_on: str, args: argparse.Namespace
+) -> int:
     """Draws the pictures, prints the evaluation, and says which trials failed and why."""
     code = 0
+    strict = args.strict
     if experiment.is_calsheq:
         from rllib_calsheq.cli.reports import MISSED, all_met, finish_run
 
-        found = finish_run(folder, evaluate=strict or len(results) == 1)
+        found = finish_run(folder, evaluate=strict or len(results) == 1, report=args.report)
         judged = experiment.config.get("targets") is not None
         code = MISSED if strict and judged and not all_met(found) else 0
     print(f"results in {folder}", flush=True)

@@ -36,19 +36,22 @@ def plain(value: Any) -> Any:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", missing: str = UNKNOWN
+) -> list[str]:
     """What differs between two mappings, one line for each field; [] if nothing does.
 
     Args:
         then: The earlier one.
         now: The present one.
         prefix: What the names of fields begin with.
+        missing: What is said in the place of a field that one of them has not.
     """
     found: list[str] = []
     for key in dict.fromkeys([*then, *now]):
-        one, other = then.get(key, UNKNOWN), now.get(key, UNKNOWN)
+        one, other = then.get(key, missing), now.get(key, missing)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += differences(one, other, f"{prefix}{key}.")
+            found += differences(one, other, f"{prefix}{key}.", missing)
         elif one != other:
             found.append(f"{prefix}{key}: {_short(one)} then, {_short(other)} now")
     return found

@@ -27,6 +27,7 @@ from rllib_calsheq.core.configuration import (
     is_number,
     require,
 )
+from rllib_calsheq.core.files import fingerprint
 from rllib_calsheq.core.losses import Absolute, Array, Loss, losses_of, read_loss
 from rllib_calsheq.core.supertypes import FloatArray
 
@@ -219,6 +220,10 @@ class TargetSet:
     def to_mapping(self) -> dict[str, dict[str, Any]]:
         """The YAML form, as `from_mapping` reads it."""
         return {t.outcome: _entry_of(t) for t in self.targets}
+
+    def fingerprint(self) -> str:
+        """A short name of the targets: the same for the same targets."""
+        return fingerprint({"targets": self.to_mapping()})
 
     @cached_property
     def index(self) -> npt.NDArray[np.int64]:

@@ -34,6 +34,8 @@ class Trial:
         ranks: Part of the draws below each hidden value, (f,).
         inside: Whether each interval holds it, (I, f).
         widths: Width of the wide interval as a part of the prior's, (f,).
+        directions: Standard deviations of the draws along their principal axes, as a part of the
+            prior's, ascending, (f,).
         joint: Part of the draws that are nearer to a random profile than the hidden one is.
         predicted: Whether the wide band of each withheld outcome holds its true mean, (L,).
     """
@@ -41,6 +43,7 @@ class Trial:
     ranks: FloatArray
     inside: npt.NDArray[np.bool_]
     widths: FloatArray
+    directions: FloatArray
     joint: float
     predicted: npt.NDArray[np.bool_]
 
@@ -63,6 +66,7 @@ def judge_draws(
         ranks=(draws < hidden).mean(axis=0),
         inside=inside,
         widths=(ends[-1, 1] - ends[-1, 0]) / (high - low),
+        directions=np.sqrt(np.linalg.eigvalsh(np.atleast_2d(np.cov(scaled.T))).clip(0.0)),
         joint=float(nearer.mean()),
         predicted=np.zeros(0, dtype=bool) if predicted is None else predicted,
     )
@@ -87,7 +91,8 @@ def summarise(trials: list[Trial], names: list[str]) -> dict[str, Any]:
         a right interval would give if parameters of one profile were as good as one (their errors
         go together), ``parameters``: coverage of each. ``ranks``: p-value of each parameter's
         being uniform, and the smallest after Bonferroni's correction. ``joint``: p-value of
-        TARP. ``widths``: mean of each parameter. ``predicted``: coverage of withheld outcomes.
+        TARP. ``widths``: mean of each parameter; ``directions``: of each principal axis, the
+        narrowest first. ``predicted``: coverage of withheld outcomes; ``predicted_each``: of each.
     """
     inside = np.stack([t.inside for t in trials])
     H = len(trials)
@@ -122,7 +127,9 @@ def summarise(trials: list[Trial], names: list[str]) -> dict[str, Any]:
         "widths": dict(
             zip(names, np.mean([t.widths for t in trials], axis=0).tolist(), strict=True)
         ),
+        "directions": np.mean([t.directions for t in trials], axis=0).tolist(),
         "predicted": float(predicted.mean()) if predicted.size else None,
+        "predicted_each": predicted.mean(axis=0).tolist(),
         "holds": all(row["holds"] for row in rows),
     }
 

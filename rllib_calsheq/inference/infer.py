@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 from rllib_calsheq.certificates.jobs.store import result_name
-from rllib_calsheq.core.files import fingerprint, replacing, write_json
+from rllib_calsheq.core.files import replacing, write_json
 from rllib_calsheq.core.streams import Stream, stream_rng
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
@@ -100,7 +100,7 @@ def infer(
         "seed": config.seed,
         "version": __version__,
         "command": command,
-        "targets_hash": fingerprint({"targets": laboratory.run.targets.to_mapping()}),
+        "targets_hash": laboratory.run.targets.fingerprint(),
         "seconds": round(time.monotonic() - begun, 1),
         "folder": str(place),
         **files,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 
 from rllib_calsheq.core.calibrator import stages_finished
 from rllib_calsheq.core.manifest import MANIFEST_FILE, NotWholeError, require_whole
+from rllib_calsheq.core.plain_pickle import ForeignCodeError, UnreadableError, load_plain
 from rllib_calsheq.core.stages import require_format, require_stated
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,10 @@ PARAMS_FILE = "params.json"
 #: What is written there when a run is judged: at its end, and at each of its checkpoints.
 EVALUATION_FILE = "evaluation.json"
 RECOVERY_FILE = "recovery.json"
+#: The report of a run, in its folder.
+REPORT_FILE = "report.html"
+#: Which commands made a run, and where, in the run's folder.
+PROVENANCE_FILE = "provenance.json"
 #: Folder of certificates, beside the checkpoints that they are of.
 CERTIFICATES = "certificate"
 #: Files that mark a checkpoint's folder.
@@ -41,6 +45,8 @@ CALIBRATION_STATE = Path("calibration") / "state.pkl"
 #: State of the shared policy's learner, and in it the module of each policy.
 LEARNER = Path("learner_group") / "learner"
 MODULES = LEARNER / "rl_module"
+#: What RLlib's learner, and each module, keep their state in, in a folder of their own.
+LEARNER_STATE, MODULE_STATE = "state.pkl", "module_state.pkl"
 
 
 def require_no_run_of_tunes(run: Path) -> None:
@@ -162,8 +168,12 @@ def is_sound(checkpoint: Path) -> bool:
     return is_whole(checkpoint, contents=True)
 
 
-def require_known(checkpoint: Path) -> None:
+def require_known(checkpoint: Path, trusted: bool = False) -> None:
     """Checks that a checkpoint is whole and that this version reads it.
+
+    Args:
+        checkpoint: Its folder.
+        trusted: As `calibration_state` has it.
 
     Raises:
         ValueError: If it is not; the message says what to do.
@@ -174,28 +184,57 @@ def require_known(checkpoint: Path) -> None:
         # One without a manifest may be of an earlier version, which is the cause then.
         has_manifest = (checkpoint / MANIFEST_FILE).is_file()
         if not has_manifest and (checkpoint / CALIBRATION_STATE).is_file():
-            calibration_state(checkpoint)
+            calibration_state(checkpoint, trusted)
         raise
-    calibration_state(checkpoint)
+    calibration_state(checkpoint, trusted)
 
 
-def calibration_state(checkpoint: Path) -> dict[str, Any]:
+def calibration_state(checkpoint: Path, trusted: bool = False) -> dict[str, Any]:
     """The state of a checkpoint's calibration, as `Calibration.load_state_dict` takes it.
+
+    Args:
+        checkpoint: Its folder.
+        trusted: Whether what a calibrator of the user's own saved may run programs to be read.
 
     Raises:
         NotWholeError: If it cannot be read.
+        ForeignCodeError: If it is not trusted and is more than data.
         ValueError: If another version wrote it; the message says what to do.
     """
     try:
-        with open(checkpoint / CALIBRATION_STATE, "rb") as file:
-            state = pickle.load(file)
+        state = load_plain(checkpoint / CALIBRATION_STATE, trusted)
     except (ImportError, AttributeError):
         # It holds objects of classes that are elsewhere by now.
         state = None
-    except (EOFError, pickle.UnpicklingError) as error:
-        raise NotWholeError(f"{checkpoint / CALIBRATION_STATE} is damaged: {error}") from None
+    except ForeignCodeError as error:
+        if not error.name.startswith("rllib_calsheq."):
+            raise
+        # So did versions before 0.2.0, of classes of ours.
+        state = None
+    except UnreadableError as error:
+        raise NotWholeError(str(error)) from None
     require_format(state)
     return state
+
+
+def module_state(checkpoint: Path, policy: str) -> dict[str, Any]:
+    """The weights of a policy in a checkpoint, as its module's ``set_state()`` takes them.
+
+    Raises:
+        ForeignCodeError: If the file is more than data.
+    """
+    found: dict[str, Any] = load_plain(checkpoint / MODULES / policy / MODULE_STATE)
+    return found
+
+
+def learner_state(checkpoint: Path, policy: str) -> dict[str, Any]:
+    """The state of a policy's learner in a checkpoint, as its ``set_state()`` takes it.
+
+    Raises:
+        ForeignCodeError: If a file is more than data.
+    """
+    own: dict[str, Any] = load_plain(checkpoint / LEARNER / LEARNER_STATE)
+    return {**own, MODULES.name: {policy: module_state(checkpoint, policy)}}
 
 
 def require_readable(run: Path, stated: Sequence[Mapping[str, Any]]) -> None:
@@ -213,7 +252,7 @@ def require_readable(run: Path, stated: Sequence[Mapping[str, Any]]) -> None:
     for trial in sorted(p for p in run.iterdir() if p.is_dir()):
         whole = [p for p in trial_checkpoints(trial) if (p / CALIBRATION_STATE).is_file()]
         if whole:
-            then = calibration_state(whole[-1]).get("stated", {})
+            then = calibration_state(whole[-1], trusted=True).get("stated", {})
             if then not in stated:
                 require_stated(then, stated[0])
 

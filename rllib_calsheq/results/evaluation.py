@@ -7,7 +7,7 @@ were made from.
 
 from __future__ import annotations
 
-import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+from rllib_calsheq.core.breakdowns import Breakdown, joined
 from rllib_calsheq.core.defaults import EVALUATION_EPISODES
 from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_reports
 from rllib_calsheq.core.stages import Calibration
@@ -24,10 +25,11 @@ from rllib_calsheq.core.targets import TargetSet, pool
 from rllib_calsheq.core.verdict import judge, parameters_at_bounds
 from rllib_calsheq.results.checkpoints import (
     ARGUMENTS_FILE,
-    MODULES,
     calibration_state,
+    module_state,
     require_known,
 )
+from rllib_calsheq.results.saved_config import read_config
 
 
 @dataclass(frozen=True)
@@ -104,34 +106,28 @@ class FrozenRun:
 
     Args:
         checkpoint: Folder of an algorithm checkpoint.
+        trusted: Whether it may run programs to be read, as one that this process's run has made.
 
     Raises:
         NotWholeError: If a file of the checkpoint is missing or not what was written.
+        ForeignCodeError: If it holds something that only running a program would make.
         ValueError: If it is no checkpoint of a CALSHEQ run that this version reads.
     """
 
-    def __init__(self, checkpoint: str | Path) -> None:
+    def __init__(self, checkpoint: str | Path, trusted: bool = False) -> None:
         self.path = Path(checkpoint)
-        arguments = self.path / ARGUMENTS_FILE
         # First, since what is in a checkpoint of another version may not even load.
-        require_known(self.path)
-        with open(arguments, "rb") as file:
-            saved = pickle.load(file)
-        state = saved["ctor_args_and_kwargs"][0][0]
-        if not issubclass(state.get("class", object), CALSHEQConfig):
-            raise ValueError(f"{self.path} is a checkpoint of {saved['class']}, not of CALSHEQ")
-        self.config: CALSHEQConfig = CALSHEQConfig.from_state(state)
+        require_known(self.path, trusted)
+        self.config: CALSHEQConfig = read_config(self.path / ARGUMENTS_FILE, trusted)
         # Nothing is trained here, and the machine may be another one.
         self.config.num_env_runners = self.config.num_learners = 0
         self.config.num_gpus_per_learner = self.config.num_gpus_per_env_runner = 0
         self.config.validate()
         self.calibration: Calibration = self.config.build_calibration()
-        self.calibration.load_state_dict(calibration_state(self.path))
+        self.calibration.load_state_dict(calibration_state(self.path, trusted))
         self.targets = self.calibration.targets
         self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
-        # Absolute: a relative path would be read as a URI without a scheme.
-        policy = self.path.absolute() / MODULES / SHARED_POLICY
-        self._runner.module[SHARED_POLICY].restore_from_path(policy)
+        self._runner.module[SHARED_POLICY].set_state(module_state(self.path, SHARED_POLICY))
 
     @property
     def seed(self) -> int:
@@ -144,7 +140,12 @@ class FrozenRun:
 
     def sample_each(self, profiles: FloatArray, seed: int) -> FloatArray:
         """Outcome vectors (E, N + G) of one episode at each profile (E, d) in natural units."""
-        found: list[FloatArray] = []
+        return np.concatenate([outcomes for outcomes, _ in self._blocks(profiles, seed)])
+
+    def _blocks(
+        self, profiles: FloatArray, seed: int
+    ) -> Iterator[tuple[FloatArray, dict[str, Breakdown]]]:
+        """Outcomes and breakdowns of some episodes at once."""
         batch = self.config.num_particles
         for k, first in enumerate(range(0, len(profiles), batch)):
             chosen = profiles[first : first + batch]
@@ -161,8 +162,17 @@ class FrozenRun:
             metrics = self._runner.get_metrics()
             reports = metrics[STAGE_REPORTS]
             reports = reports.peek() if hasattr(reports, "peek") else reports
-            found.append(merge_reports(reports, k, count, self.calibration.columns)[1])
-        return np.concatenate(found)
+            outcomes = merge_reports(reports, k, count, self.calibration.columns)[1]
+            # Episodes that RLlib's own path plays one by one have none.
+            yield outcomes, getattr(self._runner, "episode_breakdowns", dict)()
+
+    def measure_all(
+        self, profile: npt.ArrayLike, episodes: int, seed: int
+    ) -> tuple[Measurement, dict[str, Breakdown]]:
+        """Outcomes and reward at a profile (d,) in natural units, and what breakdowns there are."""
+        profiles = np.tile(np.asarray(profile, dtype=float), (episodes, 1))
+        outcomes, breakdowns = zip(*self._blocks(profiles, seed), strict=True)
+        return summarise(np.concatenate(outcomes), self.targets), joined(breakdowns)
 
     def measure(self, profile: npt.ArrayLike, episodes: int, seed: int) -> Measurement:
         """Outcomes and reward at a profile (d,) in natural units."""
@@ -170,7 +180,10 @@ class FrozenRun:
 
 
 def evaluate(
-    checkpoint: str | Path, episodes: int = EVALUATION_EPISODES, seed: int | None = None
+    checkpoint: str | Path,
+    episodes: int = EVALUATION_EPISODES,
+    seed: int | None = None,
+    trusted: bool = False,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint at its calibrated profile Λ̂.
 
@@ -185,6 +198,7 @@ def evaluate(
         checkpoint: Folder of the checkpoint.
         episodes: Fresh episodes at each profile that is measured.
         seed: Seed of the episodes, the run's own when None. They are none that a run has seen.
+        trusted: As `FrozenRun` has it.
 
     Returns:
         ``profile`` (by name), ``stage``, ``reward`` r(Λ̂), ``reward_stderr``,
@@ -194,16 +208,19 @@ def evaluate(
         ``tolerance`` and ``miss`` in scales, ``met``. r(Λ_0) is the target file's, measured with a
         policy trained at Λ_0; where it has none, or `parameters` moves Λ_0, it is measured with
         this policy. ``verdict`` is `Verdict.to_mapping` (None without targets), ``at_bounds`` the
-        parameters that stand at a bound.
+        parameters that stand at a bound. ``every_outcome`` holds all outcomes, targets or not:
+        ``name``, ``description``, ``value``, ``stderr``, ``median``. ``breakdowns`` holds what
+        the environment shows by groups of its own (`rllib_calsheq.core.breakdowns`),
+        ``environment`` the number of ``agents`` and the ``episode_length`` (None where it varies).
     """
-    run = FrozenRun(checkpoint)
+    run = FrozenRun(checkpoint, trusted)
     seed = run.seed if seed is None else seed
     profile, parameters = run.calibration.calibrated_profile(), run.calibration.parameters
-    fitted = run.measure(profile, episodes, seed)
-    known = run.config.target_file()
+    fitted, breakdowns = run.measure_all(profile, episodes, seed)
+    known, problem = run.config.target_file(), run.config.problem()
     verdict = judge(run.targets, fitted.outcomes, fitted.stderr) if len(run.targets) else None
     # That of the file was measured at the environment's own Λ_0.
-    moved = bool((run.calibration.space.start != run.config.problem().space.start).any())
+    moved = bool((run.calibration.space.start != problem.space.start).any())
     if known.reward_start is not None and not moved:
         start = known.reward_start
     else:
@@ -235,4 +252,16 @@ def evaluate(
             }
             for i, found in zip(run.targets.index, verdict.targets if verdict else (), strict=True)
         ],
+        "every_outcome": [
+            {
+                "name": outcome.name,
+                "description": outcome.description,
+                "value": float(fitted.outcomes[i]),
+                "stderr": float(fitted.stderr[i]),
+                "median": float(fitted.medians[i]),
+            }
+            for i, outcome in enumerate(run.calibration.columns.all)
+        ],
+        "breakdowns": {title: one.to_mapping() for title, one in breakdowns.items()},
+        "environment": {"agents": problem.num_agents, "episode_length": problem.episode_length},
     }

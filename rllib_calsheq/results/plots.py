@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +16,23 @@ from matplotlib.figure import Figure
 from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.core.targets import Target
-from rllib_calsheq.results.checkpoints import PARAMS_FILE, read_history
+from rllib_calsheq.results.checkpoints import read_history
 from rllib_calsheq.results.families import families
+from rllib_calsheq.results.reading import (
+    OUTCOMES,
+    PROFILE,
+    RETURNS,
+    names_of,
+    params_of,
+    problem_of,
+    target_file_of,
+)
 from rllib_calsheq.results.run_axes import (
     draw_outcome,
     draw_parameters,
     draw_return,
     draw_reward,
-    names_of,
 )
-from rllib_calsheq.results.stated import stated
 
 COLUMNS = 4
 #: Room for the title of a whole figure, in inches.
@@ -45,8 +51,11 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     """
     mpl.use("Agg")
     history = read_history(trial)
-    known = _targets_of(trial)
-    space, targets = _problem_of(trial)
+    params = params_of(trial)
+    known, found = target_file_of(params), problem_of(params)
+    space = found.problem.space if found else None
+    wanted = found.targets.targets if found and found.targets else ()
+    targets = {target.outcome: target for target in wanted}
     target_folder = folder or trial
     target_folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -65,33 +74,6 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     return drawn
 
 
-def _params_of(trial: Path) -> dict[str, Any]:
-    """The configuration that the run was started with, as JSON holds it."""
-    file = trial / PARAMS_FILE
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-
-
-def _targets_of(trial: Path) -> dict[str, Any]:
-    """The content of the run's target file, as its saved parameters hold it."""
-    targets = _params_of(trial).get("targets") or {}
-    if not isinstance(targets, dict):
-        return {}
-    return targets if "targets" in targets else {"targets": targets}
-
-
-def _problem_of(trial: Path) -> tuple[SupertypeSpace | None, dict[str, Target]]:
-    """The bounds of the parameters, and the targets with the scales that their outcomes have.
-
-    Nothing of them where the environment is not at hand: its pictures are drawn all the same.
-    """
-    try:
-        made = stated(_params_of(trial))
-        targets = {target.outcome: target for target in made.target_set().targets}
-        return made.problem().space, targets
-    except Exception:  # Whatever an environment raises that is not what the run had.
-        return None, {}
-
-
 def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
     if not known.get("targets"):
         return None
@@ -100,7 +82,7 @@ def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | Non
 
 
 def _supertype_figure(history: pd.DataFrame) -> Figure | None:
-    names = names_of(history, "returns")
+    names = names_of(history, RETURNS)
     if not names:
         return None
     figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
@@ -127,7 +109,7 @@ def _outcome_figure(
     history: pd.DataFrame, known: dict[str, Any], complete: Mapping[str, Target]
 ) -> Figure | None:
     targets = known.get("targets") or {}
-    names = [n for n in names_of(history, "outcomes") if n in targets]
+    names = [n for n in names_of(history, OUTCOMES) if n in targets]
     if not names:
         return None
     figure, panels = _panels(len(names))
@@ -145,10 +127,10 @@ def _outcome_figure(
 def _parameter_figure(
     history: pd.DataFrame, known: dict[str, Any], space: SupertypeSpace | None
 ) -> Figure | None:
-    names = names_of(history, "profile")
+    names = names_of(history, PROFILE)
     if not names:
         return None
-    hidden = known.get("profile") or {}
+    hidden = known.get(PROFILE) or {}
     kinds = families(names)
     figure, panels = _panels(len(kinds), columns=3, width=4.2, height=2.6)
     for axes, (kind, members) in zip(panels, kinds.items(), strict=True):

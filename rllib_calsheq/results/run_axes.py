@@ -14,8 +14,8 @@ from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.core.targets import Target
 from rllib_calsheq.results.families import UNBOUNDED, ParameterLine, draw_family
 from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
+from rllib_calsheq.results.reading import OUTCOMES, PROFILE, RETURNS, column, stages
 
-PREFIX = "calibration/"
 #: Half the width of a 95 % interval, in standard errors.
 NINETY_FIVE = 1.96
 
@@ -31,30 +31,12 @@ def band(
         )
 
 
-def column(history: pd.DataFrame, name: str) -> pd.Series | None:
-    """A column of a run's history as numbers; None if it is not there."""
-    full = PREFIX + name
-    return pd.to_numeric(history[full], errors="coerce") if full in history else None
-
-
-def stages_of(history: pd.DataFrame) -> pd.Series:
-    """The stage of each row."""
-    return history[PREFIX + "stage"]
-
-
-def names_of(history: pd.DataFrame, group: str) -> list[str]:
-    """Names of a group of numbers, e.g. of the ``outcomes``."""
-    start, end = f"{PREFIX}{group}/", "/mean"
-    columns = [str(c) for c in history]
-    return [c[len(start) : -len(end)] for c in columns if c.startswith(start) and c.endswith(end)]
-
-
 def draw_reward(axes: Axes, history: pd.DataFrame, ceiling: float | None) -> bool:
     """Draws the calibrator's reward; False if the run has none."""
     mean, pooled = column(history, "reward_mean"), column(history, "reward_pooled")
     if mean is None or pooled is None:
         return False
-    x, deviation = stages_of(history), column(history, "reward_std")
+    x, deviation = stages(history), column(history, "reward_std")
     band(axes, x, mean, deviation, color=MAIN, label="mean over particles ± 1 sd")
     axes.plot(x, pooled, color=SECOND, linewidth=1.2, label="of the pooled outcomes")
     if ceiling is not None:
@@ -67,7 +49,7 @@ def draw_reward(axes: Axes, history: pd.DataFrame, ceiling: float | None) -> boo
 
 def draw_return(axes: Axes, history: pd.DataFrame, supertype: str) -> None:
     """Draws the mean return of a supertype's agents."""
-    draw_series(axes, history, "returns", supertype)
+    draw_series(axes, history, RETURNS, supertype)
     axes.axhline(0.0, color=GUIDE, linewidth=0.8)
     axes.set(xlabel="stage", ylabel=f"{return_name(supertype)} an episode")
 
@@ -76,7 +58,7 @@ def draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> Non
     """Draws one of a group of numbers, mean ± 1 standard deviation over particles."""
     mean = column(history, f"{group}/{name}/mean")
     assert mean is not None
-    band(axes, stages_of(history), mean, column(history, f"{group}/{name}/std"), color=MAIN)
+    band(axes, stages(history), mean, column(history, f"{group}/{name}/std"), color=MAIN)
     axes.grid(alpha=0.3)
 
 
@@ -84,7 +66,7 @@ def draw_outcome(
     axes: Axes, history: pd.DataFrame, name: str, value: float, complete: Target | None
 ) -> None:
     """Draws an outcome against its target, green where it is met if the scale is known."""
-    draw_series(axes, history, "outcomes", name)
+    draw_series(axes, history, OUTCOMES, name)
     axes.axhline(value, color=GOAL, linestyle="--", linewidth=1.2)
     if complete is not None:
         within = complete.tolerance * complete.scale
@@ -102,7 +84,7 @@ def draw_parameters(
     bounds = {p.full_name: (p.low, p.high) for p in space.parameters} if space else {}
 
     def line_of(name: str) -> ParameterLine:
-        mean, deviation = (_by_stage(history, f"profile/{name}/{of}") for of in ("mean", "std"))
+        mean, deviation = (_by_stage(history, f"{PROFILE}/{name}/{of}") for of in ("mean", "std"))
         assert mean is not None
         return ParameterLine(mean, deviation, bounds.get(name, UNBOUNDED), hidden.get(name))
 
@@ -164,4 +146,4 @@ def draw_profile(axes: Axes, profile: pd.Series, space: SupertypeSpace) -> None:
 
 def _by_stage(history: pd.DataFrame, name: str) -> pd.Series | None:
     found = column(history, name)
-    return None if found is None else found.set_axis(stages_of(history))
+    return None if found is None else found.set_axis(stages(history))

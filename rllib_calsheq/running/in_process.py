@@ -32,6 +32,7 @@ from rllib_calsheq.results.checkpoints import (
     result_rows,
     trial_checkpoints,
 )
+from rllib_calsheq.results.provenance import record_start
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S
 from rllib_calsheq.running.local_ray import cpus_for, local_ray
 from rllib_calsheq.running.records import naming_a_full_disk
@@ -40,6 +41,8 @@ from rllib_calsheq.running.stopping import PATIENCE_S
 
 #: What goes on with such a run.
 GO_ON = "calibrate(..., folder={folder!r}, resume=True)"
+#: What begins one, for whoever reads where it comes from.
+STARTS = "rllib_calsheq.calibrate(...)"
 CHECKPOINT_NAME = "checkpoint_{:06d}"
 CHECKPOINTS = "checkpoint_" + 6 * "[0-9]"
 
@@ -96,6 +99,7 @@ def run_in_process(
         checkpoints = [path for path in trial_checkpoints(folder) if is_sound(path)]
         last = checkpoints[-1] if checkpoints else None
         met = _keep_results(folder, 0 if last is None else finished_stages(last))
+        record_start(folder, GO_ON.format(folder=str(folder)) if last else STARTS)
         write_json(folder / PARAMS_FILE, plain(given))
         with local_ray(cpus, verbose):
             algorithm: Any = config.build_algo()

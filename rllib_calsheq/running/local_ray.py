@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+
+from rllib_calsheq.running.waiting import on_cluster
 
 
 @contextmanager
@@ -24,9 +25,8 @@ def local_ray(cpus: int, verbose: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     ray.init(
-        num_cpus=None if on_cluster else cpus,
+        num_cpus=None if on_cluster() else cpus,
         log_to_driver=verbose,
         logging_level=logging.INFO if verbose else logging.ERROR,
     )

@@ -41,7 +41,7 @@ from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.learning.one_by_one import as_arrays
 from rllib_calsheq.learning.ray_private.access import stored
-from rllib_calsheq.results.checkpoints import MODULES
+from rllib_calsheq.results.checkpoints import module_state
 from rllib_calsheq.results.evaluation import FrozenRun
 
 #: Stands for a supertype's name where a random agent deviates.
@@ -116,7 +116,7 @@ class FrozenGame:
         """The shared policy's weights in a checkpoint of the same run."""
         learner = build_learner(self.run.config, self.env, None, 0)
         module = learner.module[SHARED_POLICY]
-        module.restore_from_path((checkpoint / MODULES / SHARED_POLICY).absolute())
+        module.set_state(module_state(checkpoint, SHARED_POLICY))
         return get_weights(module.unwrapped())
 
     def module_policy(self, weights: Weights, greedy: bool = False) -> ModulePolicy:

@@ -106,9 +106,20 @@ def build_anew(trainable: Any, config: dict[str, Any]) -> None:
     trainable._trial_info = trial_info
 
 
-def replace_watchers(tuner: Any, callbacks: Sequence[Any], scheduler: Any) -> None:
+def replace_watchers(
+    tuner: Any, callbacks: Sequence[Any], scheduler: Any, stop: dict[str, Any] | None = None
+) -> None:
     """Gives a restored Tuner callbacks and a scheduler; its snapshot holds those of the run that
-    stopped."""
+    stopped.
+
+    Args:
+        tuner: The Tuner.
+        callbacks: The callbacks.
+        scheduler: The scheduler.
+        stop: When trials stop that are not made yet; None for what the snapshot says.
+    """
+    if stop is not None:
+        tuner._local_tuner._run_config.stop = dict(stop)
     tuner._local_tuner._run_config.callbacks = list(callbacks)
     tuner._local_tuner._tune_config.scheduler = scheduler
 

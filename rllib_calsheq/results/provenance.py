@@ -1,0 +1,55 @@
+"""Who made a run: the commands that began it and went on with it, and the machine they ran on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rllib_calsheq.core.files import write_json
+from rllib_calsheq.results.checkpoints import PROVENANCE_FILE
+
+GIB = 2**30
+
+
+def record_start(run: Path, command: str) -> None:
+    """Notes in a run's folder which command begins it or goes on with it, where and when.
+
+    Args:
+        run: The run's folder, which exists.
+        command: The command as its user typed it.
+    """
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    start = {"command": command, "begun": begun, "machine": machine()}
+    write_json(run / PROVENANCE_FILE, {"starts": [*read_starts(run), start]})
+
+
+def read_starts(run: Path) -> list[dict[str, Any]]:
+    """The notes of `record_start`, oldest first; [] where there are none that can be read."""
+    try:
+        content = json.loads((run / PROVENANCE_FILE).read_text(encoding="utf-8"))
+        return [dict(start) for start in content["starts"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def machine() -> dict[str, Any]:
+    """What is known of this machine: no name and no address of it."""
+    found: dict[str, Any] = {"system": platform.system(), "architecture": platform.machine()}
+    found["cores"] = os.cpu_count()
+    if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        found["memory_gib"] = round(memory / GIB, 1)
+    return found
+
+
+def machine_in_words(found: Mapping[str, Any]) -> str:
+    """A machine as `machine` gives it, in a line."""
+    words = [str(found[k]) for k in ("system", "architecture") if found.get(k)]
+    words += [f"{found['cores']} cores"] if found.get("cores") else []
+    words += [f"{found['memory_gib']:g} GiB of memory"] if found.get("memory_gib") else []
+    return ", ".join(words)
