@@ -19,6 +19,18 @@ class OneEpisodeEnv(MultiAgentEnv):
 
     A subclass states `array_form`; agents are named ``<agent_name>_1`` .. ``<agent_name>_n``.
 
+    Example:
+        >>> from rllib_calsheq import OneEpisodeEnv
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> class City(OneEpisodeEnv):
+        ...     agent_name = "person"
+        ...
+        ...     @classmethod
+        ...     def array_form(cls, config=None):
+        ...         return SubwayEnv.array_form(config)
+        >>> City({"num_suburbs": 1, "num_inside": 1}).possible_agents
+        ['person_1', 'person_2']
+
     Args:
         config: The environment configuration, as `array_form` takes it. Until the first
             `set_supertypes` the profile is the start of the supertype space.

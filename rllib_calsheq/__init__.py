@@ -14,7 +14,11 @@ from rllib_calsheq.core.version import __version__
 if TYPE_CHECKING:
     from rllib_calsheq.algorithm.calsheq import CALSHEQ
     from rllib_calsheq.algorithm.config import CALSHEQConfig
+    from rllib_calsheq.api.calibrate import calibrate, load
+    from rllib_calsheq.api.findings import Certificate, Inference
+    from rllib_calsheq.api.result import Result
     from rllib_calsheq.certificates.certify import certify
+    from rllib_calsheq.certificates.config import CertificateConfig
     from rllib_calsheq.conformance.plain import check_environment
     from rllib_calsheq.core.calibrator import Calibrator
     from rllib_calsheq.core.protocol import ArrayEnv, CalibratableEnv
@@ -36,20 +40,26 @@ __all__ = [
     "CALSHEQConfig",
     "CalibratableEnv",
     "Calibrator",
+    "Certificate",
+    "CertificateConfig",
+    "Inference",
     "InferenceConfig",
     "MarketEnv",
     "OneEpisodeEnv",
     "Outcome",
     "Parameter",
+    "Result",
     "SupertypeSpace",
     "Target",
     "TargetFile",
     "TargetSet",
     "__version__",
+    "calibrate",
     "certify",
     "check_environment",
     "evaluate",
     "infer",
+    "load",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -60,18 +70,24 @@ __getattr__, __dir__ = lazy_names(
         "CALSHEQConfig": "algorithm.config",
         "CalibratableEnv": "core.protocol",
         "Calibrator": "core.calibrator",
+        "Certificate": "api.findings",
+        "CertificateConfig": "certificates.config",
+        "Inference": "api.findings",
         "InferenceConfig": "inference.config",
         "MarketEnv": "envs.market.env",
         "OneEpisodeEnv": "envs.one_episode",
         "Outcome": "core.targets",
         "Parameter": "core.supertypes",
+        "Result": "api.result",
         "SupertypeSpace": "core.supertypes",
         "Target": "core.targets",
         "TargetFile": "data.target_files",
         "TargetSet": "core.targets",
+        "calibrate": "api.calibrate",
         "certify": "certificates.certify",
         "check_environment": "conformance.plain",
         "evaluate": "results.evaluation",
         "infer": "inference.infer",
+        "load": "api.calibrate",
     },
 )

@@ -14,9 +14,9 @@ from ray import tune
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import train
-from rllib_calsheq.cli.messages import quieten, quieten_rllib
 from rllib_calsheq.data.experiment_files import load_experiments, variants
 from rllib_calsheq.learning.learner import NotFiniteError
+from rllib_calsheq.running.quiet import quieten, quieten_rllib
 
 RAN, REFUSED, STOPPED, BUG = "ran", "refused", "stopped", "bug"
 #: Seconds after which a case hangs.

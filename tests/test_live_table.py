@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from rllib_calsheq.cli.table import WORST_TARGET, LiveTable
+from rllib_calsheq.cli.table import LiveTable
+from rllib_calsheq.running.stage_lines import WORST_TARGET, StageLines
 
 
 def result(stage, **more):
@@ -25,7 +26,7 @@ def result(stage, **more):
 
 def test_a_line_of_the_live_table():
     found = result(40)
-    cells = LiveTable(100).cells(found["calibration"], found, "")
+    cells = StageLines(100).cells(found["calibration"], found, "")
     assert cells == {
         "stage": "40/100",
         "reward": "0.543",
@@ -36,7 +37,7 @@ def test_a_line_of_the_live_table():
         "steps/s": "2,000",
         "left": "0:30",
     }
-    several = LiveTable(None).cells(found["calibration"], found, "00003")
+    several = StageLines(None).cells(found["calibration"], found, "00003")
     assert several["trial"] == "00003"
     assert several["stage"] == "40"
     assert "left" not in several
@@ -44,7 +45,7 @@ def test_a_line_of_the_live_table():
 
 def test_a_stage_without_an_outcome_says_so():
     metrics = {"stage": 4, "num_particles": 0}
-    cells = LiveTable(10).cells(metrics, {}, "")
+    cells = StageLines(10).cells(metrics, {}, "")
     assert cells == {"stage": "4/10", "reward": "no outcome came back in this stage"}
 
 

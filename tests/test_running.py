@@ -14,11 +14,11 @@ from ray.tune.stopper import Stopper
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import calsheq, rllib
-from rllib_calsheq.cli.table import LiveTable
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS, load_experiments
 from rllib_calsheq.running import checkpoints, waiting
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S, TimedCheckpoints
 from rllib_calsheq.running.resuming import sole_use
+from rllib_calsheq.running.stage_lines import StageLines
 from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor, waiting_line
 
 from echo_env import EchoEnv
@@ -206,6 +206,6 @@ def test_stage_times_and_the_time_left_when_the_clock_is_set(monkeypatch, jump):
     algorithm.stop()
     assert next(jumps) > 2, "nobody asked for the time"
     assert 0 < result["time_this_iter_s"] < result["time_total_s"] < 600
-    cells = LiveTable(10).cells(result["calibration"], result, "")
+    cells = StageLines(10).cells(result["calibration"], result, "")
     assert not cells["left"].startswith("-")
     assert float(cells["steps/s"].replace(",", "")) > 1

@@ -17,6 +17,14 @@ class MarketEnv(OneEpisodeEnv):
 
     Agents are ``merchant_1`` .. ``merchant_n``; merchant 1 has supertype 1.
 
+    Example:
+        >>> from rllib_calsheq import MarketEnv
+        >>> market = MarketEnv({"num_merchants": 3})
+        >>> market.possible_agents
+        ['merchant_1', 'merchant_2', 'merchant_3']
+        >>> [outcome.name for outcome in market.outcomes][:2]
+        ['supertype_1.share', 'supertype_1.quantity_p10']
+
     Args:
         config: Fields of `MarketConfig`, as a mapping or an instance.
     """

@@ -68,7 +68,20 @@ class CalibrationComponent(Checkpointable):
 
 
 class CALSHEQ(PPO):
-    """Calibrates an environment's supertypes while its agents learn (algorithm 1)."""
+    """Calibrates an environment's supertypes while its agents learn (algorithm 1).
+
+    Example:
+        >>> from rllib_calsheq import CALSHEQ, CALSHEQConfig
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> config = CALSHEQConfig().environment(SubwayEnv)
+        >>> config = config.calibration(targets={"inside.subway_rate": 0.6}, num_particles=8)
+        >>> algorithm = CALSHEQ(config=config)
+        >>> algorithm.train()["calibration"]["stage"]
+        1
+        >>> algorithm.calibration.calibrated_profile().shape
+        (2,)
+        >>> algorithm.stop()
+    """
 
     calibration: Calibration
 

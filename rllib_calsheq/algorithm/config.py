@@ -51,6 +51,15 @@ class CALSHEQConfig(StatedConfig):
     """Configuration of a calibration: its fields, their checks, and what is built of them.
 
     The fields are those of `StatedConfig`; see docs/configuration.md.
+
+    Example:
+        >>> from rllib_calsheq import CALSHEQConfig
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> config = CALSHEQConfig().environment(SubwayEnv)
+        >>> config = config.calibration(targets={"inside.subway_rate": 0.6}, num_particles=8)
+        >>> config.validate()
+        >>> config.problem().space.names
+        ('suburbs.mean_distance', 'inside.mean_distance')
     """
 
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> CALSHEQConfig:

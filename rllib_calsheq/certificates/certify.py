@@ -47,6 +47,16 @@ def certify(
 
     Jobs that a certificate of the same configuration has finished before are taken from its folder.
 
+    Example:
+        >>> from rllib_calsheq import CertificateConfig, certify, load
+        >>> checkpoint = load("my_city").checkpoint
+        >>> small = CertificateConfig(
+        ...     seeds=1, budget=16, batch=8, measurements=1, validation=8, fresh=8, settling=0
+        ... )
+        >>> found = certify(checkpoint, small)
+        >>> found["epsilon_low"] <= found["epsilon"] <= found["epsilon_high"]
+        True
+
     Args:
         checkpoint: Folder of the checkpoint.
         config: What is asked for.

@@ -30,6 +30,11 @@ SENSITIVITY_EPISODES, SENSITIVITY_STEP, SENSITIVITY_RETRAIN = 512, 0.05, 0
 class CertificateConfig:
     """The fields of a certificate.
 
+    Example:
+        >>> from rllib_calsheq import CertificateConfig
+        >>> CertificateConfig(seeds=1, fresh=4096).unusual_numbers()
+        {'seeds': 1, 'fresh': 4096}
+
     Attributes:
         supertypes: ``profile``: Λ is fixed at the calibrated profile. ``particles``: it is drawn
             for each episode from the calibrator's last particles, the distribution f(Λ) that the

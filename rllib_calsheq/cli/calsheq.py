@@ -15,7 +15,7 @@ from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.experiment import add_experiment_command
 from rllib_calsheq.cli.hidden_targets import add_hidden_targets_command
 from rllib_calsheq.cli.infer import add_infer_command
-from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.cli.new import add_new_command
 from rllib_calsheq.cli.plot import add_plot_command
 from rllib_calsheq.cli.profile import add_profile_command
@@ -24,6 +24,7 @@ from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.targets import add_targets_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
 from rllib_calsheq.core.version import __version__
+from rllib_calsheq.running.quiet import quieten
 
 
 def main(argv: list[str] | None = None) -> int:

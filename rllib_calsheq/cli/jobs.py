@@ -56,7 +56,7 @@ def begin(args: argparse.Namespace) -> Callable[[str], None]:
     # Importing it sets the levels of its loggers.
     import ray.rllib  # noqa: F401
 
-    from rllib_calsheq.cli.messages import quieten_rllib
+    from rllib_calsheq.running.quiet import quieten_rllib
 
     quieten_rllib()
     stream = sys.stderr if args.json else sys.stdout

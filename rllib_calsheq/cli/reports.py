@@ -34,11 +34,15 @@ NEXT_COMMANDS = {
 
 def print_evaluation(path: str, *, episodes: int, as_json: bool, strict: bool = False) -> int:
     """Evaluates a run or checkpoint and prints it; returns the exit code."""
-    from rllib_calsheq.results.evaluation import evaluate
+    from rllib_calsheq.running.quiet import quiet
 
     if episodes < 1:
         raise ValueError(f"--episodes is {episodes}; allowed: integers from 1")
-    found = evaluate(find_checkpoint(path), episodes=episodes)
+    checkpoint = find_checkpoint(path)
+    with quiet():
+        from rllib_calsheq.results.evaluation import evaluate
+
+        found = evaluate(checkpoint, episodes=episodes)
     if as_json:
         print(json_text(found))
     else:

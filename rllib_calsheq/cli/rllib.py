@@ -7,9 +7,10 @@ import sys
 
 from rllib_calsheq.cli.completion import add_completion
 from rllib_calsheq.cli.evaluate import add_evaluate_command
-from rllib_calsheq.cli.messages import fail, quieten
+from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.cli.train import add_train_command
 from rllib_calsheq.core.version import __version__
+from rllib_calsheq.running.quiet import quieten
 
 
 def main(argv: list[str] | None = None) -> int:

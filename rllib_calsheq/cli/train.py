@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rllib_calsheq.cli.messages import fail, quieten_rllib
+from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.core.defaults import STORAGE
+from rllib_calsheq.running.quiet import quieten_rllib
 
 STRICT_HELP = "exit with 3 if a target is missed at the end"
 #: Longest name of a trial's folder.
@@ -98,9 +98,8 @@ def check(experiment: Any) -> None:
     Raises:
         ValueError: If one of them cannot run.
     """
-    for config in configurations(experiment):
-        # A calibrator may refuse its number of parameters or particles.
-        config.build_calibration()
+    for _ in configurations(experiment):
+        pass
 
 
 def configurations(experiment: Any) -> Iterator[Any]:
@@ -113,14 +112,11 @@ def configurations(experiment: Any) -> Iterator[Any]:
 
 
 def _configurations(space: dict[str, Any]) -> Iterator[Any]:
-    from rllib_calsheq.algorithm import CALSHEQConfig
     from rllib_calsheq.data.experiment_files import variants
+    from rllib_calsheq.running.checking import checked_config
 
     for variant in variants(space):
-        config = CALSHEQConfig().update_from_dict(variant)
-        config.validate()
-        config.check_kept(variant)
-        yield config
+        yield checked_config(variant)
 
 
 def check_algorithm(name: str) -> None:
@@ -148,7 +144,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     from rllib_calsheq.cli.table import LiveTable
     from rllib_calsheq.data.experiment_files import resolve_grid
     from rllib_calsheq.learning.ray_private.access import replace_watchers
-    from rllib_calsheq.results.checkpoints import has_begun
+    from rllib_calsheq.results.checkpoints import TRIAL_FILE, has_begun
     from rllib_calsheq.results.provenance import record_start
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.records import (
@@ -172,6 +168,11 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     scheduler = StopsAtStageEnds(stop)
     trainable = _trainable(experiment)
     resumes = args.resume and has_begun(folder)
+    if (folder / TRIAL_FILE).is_file():
+        raise ValueError(
+            f"the run at {folder} was made by rllib_calsheq.calibrate: go on with it there "
+            "(folder, resume=True), or give another --name or --storage-path"
+        )
     if args.overwrite:
         from rllib_calsheq.running.overwriting import set_aside
 
@@ -272,22 +273,16 @@ def _start_ray(experiment: Any, verbose: bool) -> None:
 
 
 def local_cpus(experiment: Any) -> int:
-    """CPUs that a Ray of our own counts: the machine's, or what one trial asks for if more.
-
-    A trial's env runners and its learner take turns, so that more of them than cores still
-    work; a trial that asks for more CPUs than Ray counts would wait for ever.
-    """
+    """CPUs that a Ray of our own counts for an experiment; see `cpus_for`."""
     import multiprocessing
 
-    cores = multiprocessing.cpu_count()
     if not experiment.is_calsheq:
-        return cores
+        return multiprocessing.cpu_count()
     from rllib_calsheq.algorithm import CALSHEQ
     from rllib_calsheq.data.experiment_files import variants
+    from rllib_calsheq.running.local_ray import cpus_for
 
-    requests = [CALSHEQ.default_resource_request(v) for v in variants(experiment.config)]
-    asked = max(float(r.required_resources.get("CPU", 0.0)) for r in requests)
-    return max(cores, math.ceil(asked))
+    return cpus_for(CALSHEQ.default_resource_request(v) for v in variants(experiment.config))
 
 
 def trial_name(trial: Any) -> str:

@@ -63,6 +63,11 @@ def check_environment(
 ) -> None:
     """All checks that apply: the plain form and, if the class has one, the array form.
 
+    Example:
+        >>> from rllib_calsheq import check_environment
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> check_environment(SubwayEnv, {"num_suburbs": 2, "num_inside": 1})
+
     Args:
         env_class: Environment class, made as ``env_class(env_config)``.
         env_config: Its configuration.

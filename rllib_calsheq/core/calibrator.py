@@ -36,6 +36,20 @@ class Calibrator(ABC):
     One that a configuration names by its dotted path says what else there is to know of it; those
     of this package have an entry instead, which is read without loading the class.
 
+    Example:
+        >>> from rllib_calsheq import Calibrator, TargetSet
+        >>> class Anywhere(Calibrator):
+        ...     def _propose(self):
+        ...         return self.rng().random(self.profiles.shape)
+        ...
+        ...     def _learn(self, particles, rewards, outcomes):
+        ...         return {"best": float(rewards.max())}
+        >>> calibrator = Anywhere([0.5], num_particles=2, targets=TargetSet((), ()), seed=0)
+        >>> calibrator.ask().shape
+        (2, 1)
+        >>> calibrator.tell([0, 1], rewards=[0.2, 0.7], outcomes=[[0.0], [0.0]], stage=1)
+        {'best': 0.7}
+
     Attributes:
         config_class: Dataclass of the calibrator's own fields, which checks them; an instance is
             the fifth argument of the class. None for no fields and no such argument. Where its

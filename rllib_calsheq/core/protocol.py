@@ -20,7 +20,14 @@ from rllib_calsheq.core.targets import Outcome
 
 @runtime_checkable
 class CalibratableEnv(Protocol):
-    """A `MultiAgentEnv` whose supertypes can be set and whose outcomes can be read."""
+    """A `MultiAgentEnv` whose supertypes can be set and whose outcomes can be read.
+
+    Example:
+        >>> from rllib_calsheq import CalibratableEnv
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> isinstance(SubwayEnv(), CalibratableEnv)
+        True
+    """
 
     @property
     def supertype_space(self) -> SupertypeSpace:
@@ -57,6 +64,15 @@ class ArrayEnv(Protocol):
 
     All agents act in every step, episodes last ``episode_length`` steps and then terminate:
     nothing after the last step has a value. The plain form must not truncate them.
+
+    Example:
+        >>> from rllib_calsheq import ArrayEnv
+        >>> from rllib_calsheq.envs import SubwayEnv
+        >>> city = SubwayEnv.array_form({"num_suburbs": 3, "num_inside": 2})
+        >>> isinstance(city, ArrayEnv)
+        True
+        >>> city.reset(profiles=[[1.0, 1.0]] * 4, seeds=range(4)).shape[:2]  # episodes, agents
+        (4, 5)
     """
 
     @property

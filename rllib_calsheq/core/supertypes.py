@@ -25,6 +25,11 @@ FloatArray = npt.NDArray[np.floating]
 class Parameter:
     """One entry of the supertype profile.
 
+    Example:
+        >>> from rllib_calsheq import Parameter
+        >>> Parameter("mean_cost", "firm", low=0.0, high=0.6).full_name
+        'firm.mean_cost'
+
     Attributes:
         name: Name of the parameter within its supertype, e.g. ``connection_1``.
         supertype: Name of the supertype that it belongs to.
@@ -62,6 +67,12 @@ class Parameter:
 @dataclass(frozen=True)
 class SupertypeSpace:
     """The box in which the supertype profile Λ lives.
+
+    Example:
+        >>> from rllib_calsheq import Parameter, SupertypeSpace
+        >>> space = SupertypeSpace((Parameter("mean_cost", "firm", low=0.0, high=0.6),))
+        >>> float(space.to_unit([0.15])[0]), space.names
+        (0.25, ('firm.mean_cost',))
 
     Attributes:
         parameters: The entries of the flat profile vector, in order.

@@ -47,6 +47,11 @@ WEIGHT_TOLERANCE = 1e-6
 class Outcome:
     """A number that an environment reports at the end of an episode.
 
+    Example:
+        >>> from rllib_calsheq import Outcome
+        >>> Outcome("share", scale=0.05, description="of all trades", low=0.0, high=1.0).bounds
+        '[0, 1]'
+
     Attributes:
         name: Unique name, e.g. ``supertype_1.share``.
         scale: Natural scale s of a miss, in the outcome's unit; a target that gives
@@ -93,6 +98,11 @@ class Outcome:
 class Target:
     """The value that one outcome should have.
 
+    Example:
+        >>> from rllib_calsheq import Target
+        >>> Target("share", value=0.3, weight=1.0, scale=0.05).tolerance
+        0.25
+
     Attributes:
         outcome: Name of the outcome.
         value: Target f_*, in the outcome's unit.
@@ -131,6 +141,13 @@ class Target:
 @dataclass(frozen=True)
 class TargetSet:
     """All targets of one calibration.
+
+    Example:
+        >>> from rllib_calsheq import Outcome, TargetSet
+        >>> outcomes = (Outcome("share", scale=0.05), Outcome("price", scale=0.1))
+        >>> targets = TargetSet.from_mapping({"share": 0.3}, outcomes)
+        >>> float(targets.reward([0.3, 7.0]))  # the price is no target
+        1.0
 
     Attributes:
         targets: The targets f_*^(k), k = 1..K.

@@ -26,7 +26,14 @@ from rllib_calsheq.data.yaml_text import read_yaml
 
 @configuration
 class TargetFile:
-    """The content of a target file; fields as in the module's text."""
+    """The content of a target file; fields as in the module's text.
+
+    Example:
+        >>> from rllib_calsheq import TargetFile
+        >>> TargetFile.load({"share": 0.3}).save("my_targets.yaml")
+        >>> TargetFile.load("my_targets.yaml").targets
+        {'share': 0.3}
+    """
 
     targets: dict[str, Any]
     env_config: dict[str, Any] = field(default_factory=dict)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -25,7 +23,7 @@ from rllib_calsheq.running.records import (
 )
 from rllib_calsheq.running.resuming import mend
 from rllib_calsheq.running.stopping import EndsWhenSaved, Stop, StopsAtStageEnds
-from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor, on_cluster
+from rllib_calsheq.running.waiting import SaysWhatIsWaitedFor
 
 #: Seconds between two lines about runs under way.
 LINE_EVERY_S = 30.0
@@ -151,21 +149,6 @@ def cpus_of(study: Study) -> int:
     configs = [study.config(run) for run in study.runs() if run.seed == study.first_seed]
     requests = [StudyRun.default_resource_request(config) for config in configs]
     return math.ceil(max(float(r.required_resources.get("CPU", 1.0)) for r in requests))
-
-
-@contextmanager
-def local_ray(cpus: int) -> Iterator[None]:
-    """A Ray that counts `cpus` CPUs, for a block; or the one that runs, or a cluster's."""
-    if ray.is_initialized():
-        yield
-        return
-    ray.init(
-        num_cpus=None if on_cluster() else cpus, log_to_driver=False, logging_level=logging.ERROR
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _run_batch(

@@ -19,6 +19,11 @@ from rllib_calsheq.core.defaults import CONFIDENCE
 class InferenceConfig:
     """The fields of an inference.
 
+    Example:
+        >>> from rllib_calsheq import InferenceConfig
+        >>> InferenceConfig(waves=3, discrepancy=0.1).episodes
+        4096
+
     Attributes:
         waves: Rounds of simulation, each at profiles that those before have not ruled out; at
             least 2, the first being drawn from the prior.

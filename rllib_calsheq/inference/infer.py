@@ -52,6 +52,16 @@ def infer(
 
     What an inference of the same configuration has simulated before is taken from its folder.
 
+    Example:
+        >>> from rllib_calsheq import InferenceConfig, infer, load
+        >>> checkpoint = load("my_city").checkpoint
+        >>> small = InferenceConfig(
+        ...     waves=2, episodes=192, held_out=8, held_out_episodes=8, steps=100, relearned=0
+        ... )
+        >>> found = infer(checkpoint, small)
+        >>> [row["name"] for row in found["parameters"]]
+        ['suburbs.mean_distance', 'inside.mean_distance']
+
     Args:
         checkpoint: Folder of the checkpoint.
         config: What is asked for.

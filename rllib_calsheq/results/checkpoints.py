@@ -49,6 +49,19 @@ MODULES = LEARNER / "rl_module"
 LEARNER_STATE, MODULE_STATE = "state.pkl", "module_state.pkl"
 
 
+def require_no_run_of_tunes(run: Path) -> None:
+    """Checks that a folder is no run of `rllib train`, which has notes of its own.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if (run / TUNER_FILE).is_file():
+        raise ValueError(
+            f"the run at {run} was made by rllib train: go on with it by that command (--resume), "
+            "or read it with rllib_calsheq.load"
+        )
+
+
 def find_trials(path: str | Path) -> list[Path]:
     """Trial folders at or below a run's folder, by name.
 

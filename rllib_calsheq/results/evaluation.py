@@ -187,6 +187,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluates a checkpoint at its calibrated profile Λ̂.
 
+    Example:
+        >>> from rllib_calsheq import evaluate, load
+        >>> checkpoint = load("my_city").checkpoint
+        >>> found = evaluate(checkpoint, episodes=16)
+        >>> found["stage"], [row["name"] for row in found["outcomes"]]
+        (3, ['suburbs.subway_rate', 'inside.subway_rate'])
+
     Args:
         checkpoint: Folder of the checkpoint.
         episodes: Fresh episodes at each profile that is measured.

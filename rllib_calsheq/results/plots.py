@@ -14,22 +14,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
-from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import SupertypeSpace
 from rllib_calsheq.core.targets import Target
 from rllib_calsheq.results.checkpoints import read_history
-from rllib_calsheq.results.families import UNBOUNDED, ParameterLine, draw_family, families
-from rllib_calsheq.results.palette import GOAL, GUIDE, MAIN, SECOND
+from rllib_calsheq.results.families import families
 from rllib_calsheq.results.reading import (
     OUTCOMES,
     PROFILE,
     RETURNS,
-    column,
     names_of,
     params_of,
     problem_of,
-    stages,
     target_file_of,
+)
+from rllib_calsheq.results.run_axes import (
+    draw_outcome,
+    draw_parameters,
+    draw_return,
+    draw_reward,
 )
 
 COLUMNS = 4
@@ -72,41 +74,11 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     return drawn
 
 
-def _band(
-    axes: Axes, x: pd.Series, mean: pd.Series, deviation: pd.Series | None, **style: Any
-) -> None:
-    """A line with ±1 standard deviation shaded."""
-    (line,) = axes.plot(x, mean, linewidth=1.4, **style)
-    if deviation is not None:
-        axes.fill_between(
-            x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0
-        )
-
-
 def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
-    mean, pooled = column(history, "reward_mean"), column(history, "reward_pooled")
-    if mean is None or pooled is None or not known.get("targets"):
+    if not known.get("targets"):
         return None
     figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    x = stages(history)
-    _band(
-        axes,
-        x,
-        mean,
-        column(history, "reward_std"),
-        color=MAIN,
-        label="mean over particles ± 1 sd",
-    )
-    axes.plot(x, pooled, color=SECOND, linewidth=1.2, label="of the pooled outcomes")
-    if known.get("ceiling") is not None:
-        axes.axhline(
-            known["ceiling"], color=GOAL, linestyle="--", label="ceiling (mean over episodes)"
-        )
-    axes.set(xlabel="stage", ylabel="reward of the calibrator", ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    return figure
+    return figure if draw_reward(figure.subplots(), history, known.get("ceiling")) else None
 
 
 def _supertype_figure(history: pd.DataFrame) -> Figure | None:
@@ -115,17 +87,8 @@ def _supertype_figure(history: pd.DataFrame) -> Figure | None:
         return None
     figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
     for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
-        _draw_series(axes, history, RETURNS, name)
-        axes.axhline(0.0, color=GUIDE, linewidth=0.8)
-        axes.set(xlabel="stage", ylabel=f"{return_name(name)} an episode")
+        draw_return(axes, history, name)
     return figure
-
-
-def _draw_series(axes: Axes, history: pd.DataFrame, group: str, name: str) -> None:
-    mean = column(history, f"{group}/{name}/mean")
-    assert mean is not None
-    _band(axes, stages(history), mean, column(history, f"{group}/{name}/std"), color=MAIN)
-    axes.grid(alpha=0.3)
 
 
 def _panels(
@@ -151,12 +114,8 @@ def _outcome_figure(
         return None
     figure, panels = _panels(len(names))
     for axes, name in zip(panels, names, strict=True):
-        _draw_series(axes, history, OUTCOMES, name)
         value = targets[name]["value"] if isinstance(targets[name], dict) else targets[name]
-        axes.axhline(value, color=GOAL, linestyle="--", linewidth=1.2)
-        if name in complete:
-            within = complete[name].tolerance * complete[name].scale
-            axes.axhspan(value - within, value + within, color=GOAL, alpha=0.15, linewidth=0)
+        draw_outcome(axes, history, name, value, complete.get(name))
         axes.set_title(name, fontsize=9)
     figure.supxlabel("stage")
     title = "outcomes (line, ± 1 sd over particles) and targets (dashed"
@@ -171,18 +130,11 @@ def _parameter_figure(
     names = names_of(history, PROFILE)
     if not names:
         return None
-    hidden = known.get("profile") or {}
-    bounds = {p.full_name: (p.low, p.high) for p in space.parameters} if space else {}
-
-    def line_of(name: str) -> ParameterLine:
-        mean, deviation = (_by_stage(history, f"{PROFILE}/{name}/{of}") for of in ("mean", "std"))
-        assert mean is not None
-        return ParameterLine(mean, deviation, bounds.get(name, UNBOUNDED), hidden.get(name))
-
+    hidden = known.get(PROFILE) or {}
     kinds = families(names)
     figure, panels = _panels(len(kinds), columns=3, width=4.2, height=2.6)
     for axes, (kind, members) in zip(panels, kinds.items(), strict=True):
-        draw_family(axes, {name: line_of(name) for name in members})
+        draw_parameters(axes, history, members, hidden, space)
         axes.set_title(kind, fontsize=9)
     figure.supxlabel("stage")
     title = (
@@ -191,8 +143,3 @@ def _parameter_figure(
     end = "\nand the hidden profile (dashed)" if hidden else ""
     figure.suptitle(title + end, fontsize=11)
     return figure
-
-
-def _by_stage(history: pd.DataFrame, name: str) -> pd.Series | None:
-    found = column(history, name)
-    return None if found is None else found.set_axis(stages(history))

@@ -1,1 +1,1 @@
-"""What a run under Tune needs beside its algorithm: to be stopped, saved in time, and heard of."""
+"""What a run needs beside its algorithm, here or under Tune: to be stopped, saved, heard of."""

@@ -29,8 +29,12 @@ LOCK_FILE = "in_use.lock"
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
+def sole_use(folder: Path, elsewhere: str = "--name or --storage-path") -> Iterator[None]:
     """A block in which no other process works in a run's or a study's folder, which is made.
+
+    Args:
+        folder: The folder.
+        elsewhere: What would name another folder, for the error.
 
     Raises:
         ValueError: If one does.
@@ -44,7 +48,7 @@ def sole_use(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ValueError(
                 f"another process works in {folder}: wait for it or stop it, or give another "
-                "--name or --storage-path"
+                f"{elsewhere}"
             ) from None
         yield
 

@@ -1,0 +1,49 @@
+"""A Ray of our own for a block, and how many CPUs it counts."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from rllib_calsheq.running.waiting import on_cluster
+
+
+@contextmanager
+def local_ray(cpus: int, verbose: bool = False) -> Iterator[None]:
+    """A Ray that counts `cpus` CPUs, for a block; or the one that runs, or a cluster's.
+
+    Args:
+        cpus: CPUs that it counts.
+        verbose: Whether Ray's own words and those of its workers are shown.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        num_cpus=None if on_cluster() else cpus,
+        log_to_driver=verbose,
+        logging_level=logging.INFO if verbose else logging.ERROR,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cpus_for(requests: Iterable[Any]) -> int:
+    """CPUs that a Ray of our own counts: the machine's, or what one trial asks for if more.
+
+    A trial's env runners and its learner take turns, so that more of them than cores still
+    work; a trial that asks for more CPUs than Ray counts would wait for ever.
+
+    Args:
+        requests: Resource requests of the trials, at least one.
+    """
+    asked = max(float(r.required_resources.get("CPU", 0.0)) for r in requests)
+    return max(multiprocessing.cpu_count(), math.ceil(asked))
