@@ -223,6 +223,7 @@ class TestCoverage:
         assert result["least_rank_p_value"] > 0.01
         assert result["joint_p_value"] > 0.01
         assert result["widths"]["a"] == pytest.approx(np.sqrt(0.5), abs=0.05)
+        assert result["directions"] == pytest.approx([np.sqrt(0.5)] * 2, abs=0.05)
         assert result["predicted"] == 1.0
 
     @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -230,6 +231,9 @@ class TestCoverage:
         result = summarise(self.trials(300, factor), ["a", "b"])
         assert not result["holds"]
         assert result["least_rank_p_value"] < 0.01
+        # What would put them right is said.
+        for row in result["intervals"]:
+            assert row["factor"] == pytest.approx(1.0 / factor, rel=0.15)
 
     def test_a_shift_of_all_draws_shows_in_the_ranks_and_jointly(self):
         made = []

@@ -91,7 +91,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         verdict = "as it should" if row["holds"] else "NOT as it should"
         said.append(
             f"{row['nominal']:.0%} intervals hold {row['coverage']:.1%} of the parameters of "
-            f"{found['profiles']} hidden profiles, {verdict} ({low:.0%} to {high:.0%} expected)"
+            f"{found['profiles']} hidden profiles, {verdict} ({low:.0%} to {high:.0%} expected); "
+            f"times {row['factor']:.2f} they would hold {row['nominal']:.0%}"
         )
     said.append(
         f"ranks: p = {found['least_rank_p_value']:.2g} for all parameters being right (after "

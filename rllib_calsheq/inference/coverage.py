@@ -33,6 +33,8 @@ class Trial:
     Attributes:
         ranks: Part of the draws below each hidden value, (f,).
         inside: Whether each interval holds it, (I, f).
+        needed: Factor by which each interval would have to be drawn out from its median, or may be
+            drawn in, to hold it just so, (I, f).
         widths: Width of the wide interval as a part of the prior's, (f,).
         directions: Standard deviations of the draws along their principal axes, as a part of the
             prior's, ascending, (f,).
@@ -42,6 +44,7 @@ class Trial:
 
     ranks: FloatArray
     inside: npt.NDArray[np.bool_]
+    needed: FloatArray
     widths: FloatArray
     directions: FloatArray
     joint: float
@@ -58,6 +61,11 @@ def judge_draws(
     """What draws (M, f) say of a hidden profile (f,), against draws (P, f) of the prior."""
     ends = np.array([_ends(draws, p) for p in INTERVALS])
     inside = (ends[:, 0] <= hidden) & (hidden <= ends[:, 1])
+    off = hidden - np.median(draws, axis=0)
+    arms = np.where(off > 0, ends[:, 1], ends[:, 0]) - np.median(draws, axis=0)
+    needed = np.where(
+        off == 0, 0.0, np.divide(off, arms, where=arms != 0, out=np.full_like(arms, np.inf))
+    )
     low, high = _ends(prior, INTERVALS[-1])
     scaled, at, reference = (values / prior.std(axis=0) for values in (draws, hidden, prior))
     point = reference[rng.integers(len(reference))]
@@ -65,6 +73,7 @@ def judge_draws(
     return Trial(
         ranks=(draws < hidden).mean(axis=0),
         inside=inside,
+        needed=needed,
         widths=(ends[-1, 1] - ends[-1, 0]) / (high - low),
         directions=np.sqrt(np.linalg.eigvalsh(np.atleast_2d(np.cov(scaled.T))).clip(0.0)),
         joint=float(nearer.mean()),
@@ -89,7 +98,8 @@ def summarise(trials: list[Trial], names: list[str]) -> dict[str, Any]:
         ``intervals``: for each, its ``nominal`` probability, the ``coverage`` over profiles and
         parameters, whether it is as it should be (``holds``) and its ``band``, the middle 95 % that
         a right interval would give if parameters of one profile were as good as one (their errors
-        go together), ``parameters``: coverage of each. ``ranks``: p-value of each parameter's
+        go together), ``parameters``: coverage of each, and ``factor``: drawn out (or in) by it from
+        their medians, as many intervals would hold as are said to. ``ranks``: p-value of each parameter's
         being uniform, and the smallest after Bonferroni's correction. ``joint``: p-value of
         TARP. ``widths``: mean of each parameter; ``directions``: of each principal axis, the
         narrowest first. ``predicted``: coverage of withheld outcomes; ``predicted_each``: of each.
@@ -111,6 +121,7 @@ def summarise(trials: list[Trial], names: list[str]) -> dict[str, Any]:
                 "band": [low, high],
                 "holds": bool(low <= coverage <= high),
                 "parameters": dict(zip(names, by_parameter.tolist(), strict=True)),
+                "factor": float(np.quantile([t.needed[i] for t in trials], nominal)),
                 "interval": list(_clopper_pearson(coverage * H, H)),
             }
         )
