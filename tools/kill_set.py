@@ -3,10 +3,10 @@
     python tools/kill_set.py                  # 20 kills, about 8 minutes on 2 cores
     python tools/kill_set.py --kills 3 --seed 7
 
-Two trials of the city. The driver gets SIGKILL at random moments by seed after its first result,
-within stages and between them; `rllib train --resume` goes on each time. At the end every trial
-must have each of its stages with the numbers of the grid that was never killed, to the last bit,
-and a kill must have cost no stage that was before a trial's last whole checkpoint.
+Two trials of the city. The driver gets SIGKILL at random moments by seed, some results after it was
+started, within stages and between them; `rllib train --resume` goes on each time. At the end every
+trial must have each of its stages with the numbers of the grid that was never killed, to the last
+bit, and a kill must have cost no stage that was before a trial's last whole checkpoint.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from rllib_calsheq.results.checkpoints import finished_stages, trial_checkpoints
 
 #: Stages of a trial.
 STAGES = 200
-#: Seconds after which a kill comes at most, from the first stage of a resumed run on.
-LONGEST_S = 6.0
+#: A kill comes after so many new results at most, however fast the machine is, and then within so
+#: many seconds: a few stages.
+MOST_RESULTS, LONGEST_S = 8, 0.5
 EXPERIMENT = {
     "run": "CALSHEQ",
     "env": "rllib_calsheq.envs.SubwayEnv",
@@ -60,14 +61,14 @@ def last_checkpoint(trial: Path) -> int:
 
 
 def kill(words: list[Any], run: Path, ray_folder: str, rng: random.Random) -> None:
-    """Starts or resumes a run, and kills it a random time after its first new result."""
-    begun = {trial.name: len(stages(trial)) for trial in trials_of(run)}
-    wait = rng.uniform(0.0, LONGEST_S)
+    """Starts or resumes a run, and kills it a random time after a random number of new results."""
+    begun = sum(len(stages(trial)) for trial in trials_of(run))
+    results, wait = rng.randint(1, MOST_RESULTS), rng.uniform(0.0, LONGEST_S)
     since: list[float] = []
 
     def ready() -> bool:
         if not since:
-            if any(len(stages(t)) > begun.get(t.name, 0) for t in trials_of(run)):
+            if sum(len(stages(trial)) for trial in trials_of(run)) >= begun + results:
                 since.append(time.monotonic())
             return False
         return time.monotonic() - since[0] >= wait

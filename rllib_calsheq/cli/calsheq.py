@@ -8,7 +8,7 @@ import sys
 from rllib_calsheq.cli.backtest import add_backtest_command
 from rllib_calsheq.cli.certify import add_certify_command
 from rllib_calsheq.cli.check_targets import add_check_targets_command
-from rllib_calsheq.cli.completion import add_completion
+from rllib_calsheq.cli.completion import CompletingParser
 from rllib_calsheq.cli.coverage import add_coverage_command
 from rllib_calsheq.cli.doctor import add_doctor_command
 from rllib_calsheq.cli.evaluate import add_evaluate_command
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CompletingParser(
         prog="calsheq", description="Calibrate multi-agent simulations while their agents learn."
     )
     parser.add_argument("--version", action="version", version=f"rllib-calsheq {__version__}")
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         add_new_command,
     ):
         add(commands)
-    add_completion(parser)
+    parser.add_completion()
     return parser
 
 

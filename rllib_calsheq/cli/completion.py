@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import shtab
 
@@ -10,24 +11,23 @@ import shtab
 OFFERED = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}
 
 
-def add_completion(parser: argparse.ArgumentParser) -> None:
-    """Lets a program print what its user's shell needs to complete it.
+class CompletingParser(argparse.ArgumentParser):
+    """A parser whose values are completed by what their names in the help say of them.
 
-    Args:
-        parser: The program's, with all its commands.
+    Parsers of commands that are added to it are of this class, too.
     """
-    shtab.add_argument_to(
-        parser, ["--print-completion"], help="print what makes this shell complete the command"
-    )
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                _offer_files(command)
 
-
-def _offer_files(command: argparse.ArgumentParser) -> None:
-    for action in command._actions:
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """As argparse has it."""
+        action = super().add_argument(*args, **kwargs)
         name = action.metavar if isinstance(action.metavar, str) else ""
         for word, offered in OFFERED.items():
             if word in name:
                 action.complete = offered  # type: ignore[attr-defined]
+        return action
+
+    def add_completion(self) -> None:
+        """Lets a program print what its user's shell needs to complete it."""
+        shtab.add_argument_to(
+            self, ["--print-completion"], help="print what makes this shell complete the command"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rllib_calsheq.cli.completion import add_completion
+from rllib_calsheq.cli.completion import CompletingParser
 from rllib_calsheq.cli.evaluate import add_evaluate_command
 from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.cli.train import add_train_command
@@ -27,14 +27,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rllib", description="Train and evaluate RLlib algorithms."
-    )
+    parser = CompletingParser(prog="rllib", description="Train and evaluate RLlib algorithms.")
     parser.add_argument("--version", action="version", version=f"rllib-calsheq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_train_command(commands)
     add_evaluate_command(commands)
-    add_completion(parser)
+    parser.add_completion()
     return parser
 
 

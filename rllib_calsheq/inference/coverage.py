@@ -99,10 +99,11 @@ def summarise(trials: list[Trial], names: list[str]) -> dict[str, Any]:
         parameters, whether it is as it should be (``holds``) and its ``band``, the middle 95 % that
         a right interval would give if parameters of one profile were as good as one (their errors
         go together), ``parameters``: coverage of each, and ``factor``: drawn out (or in) by it from
-        their medians, as many intervals would hold as are said to. ``ranks``: p-value of each parameter's
-        being uniform, and the smallest after Bonferroni's correction. ``joint``: p-value of
-        TARP. ``widths``: mean of each parameter; ``directions``: of each principal axis, the
-        narrowest first. ``predicted``: coverage of withheld outcomes; ``predicted_each``: of each.
+        their medians, as many intervals would hold as are said to. ``ranks``: p-value of each
+        parameter's being uniform, and the smallest after Bonferroni's correction. ``joint``:
+        p-value of TARP. ``widths``: mean of each parameter; ``directions``: of each principal axis,
+        the narrowest first. ``predicted``: coverage of withheld outcomes; ``predicted_each``: of
+        each.
     """
     inside = np.stack([t.inside for t in trials])
     H = len(trials)
