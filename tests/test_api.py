@@ -115,6 +115,14 @@ class TestFolder:
         assert "outcomes at the calibrated profile, stage 3" in capsys.readouterr().out
         assert {p.name for p in tmp_path.iterdir()} >= {"reward.png", "outcomes.png"}
 
+    def test_its_report_is_one_file(self, run, tmp_path):
+        file = run.report(tmp_path / "report.html")
+        assert file == tmp_path / "report.html"
+        text = file.read_text(encoding="utf-8")
+        assert all(name in text for name in run.targets.index)
+        with pytest.raises(ValueError, match="is a folder"):
+            run.report(tmp_path)
+
     def test_a_copy_is_the_same_run(self, run, tmp_path):
         copy = load(run.save(tmp_path / "copy"))
         assert copy.path != run.path

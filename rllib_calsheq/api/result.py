@@ -294,6 +294,21 @@ class Result:
             found = certify(self.checkpoint, config, None, workers, teller(progress))
         return Certificate(found)
 
+    def report(self, file: str | Path | None = None) -> Path:
+        """Writes the run's report, one HTML file that opens without a network.
+
+        Args:
+            file: Where to; ``report.html`` in the run's folder when None.
+
+        Raises:
+            ValueError: If ``file`` is a folder, or a file of the run is damaged.
+        """
+        from rllib_calsheq.reporting.writing import write_report
+
+        _ = self.evaluation  # Made, if there is none yet.
+        (written,) = write_report([self.path], file, command="Result.report")
+        return written
+
     def save(self, folder: str | Path) -> Path:
         """Copies the run to another folder, from which `load` and all commands read it.
 
