@@ -365,7 +365,7 @@ def test_all_file_types_are_read(tmp_path):
         ("utf16.csv", CSV.decode().encode("utf-16"), "cannot be read as CSV"),
         ("broken.csv.gz", CSV, "cannot be read as CSV"),
         ("broken.csv.zip", CSV, "cannot be read as CSV"),
-        ("cut.csv.gz", gzip.compress(CSV)[:-9], "cannot be read as CSV"),
+        ("cut.csv.gz", gzip.compress(CSV, mtime=0)[:-9], "cannot be read as CSV"),
         ("ragged.csv", b"seller,quantity\na,1\na,1,2,3\n", "cannot be read as CSV"),
         ("headless.csv", b"a,1\nb,2\n", r"holds the numbers \['1'\]"),
         ("unnamed.csv", b"seller,quantity\na,1,x\nb,2,y\n", "more fields"),
