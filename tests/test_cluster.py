@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
-from cluster_hosts import PATIENCE_S, Hosts, bare_python, can_make_hosts
+from cluster_hosts import BARE, PATIENCE_S, Hosts, bare_python, can_make_hosts
 from killable_commands import stages
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from rllib_calsheq.results.checkpoints import finished_stages, trial_checkpoints
 
@@ -25,8 +28,8 @@ SMALL = [
     "--set", "config.minibatch_size=512",
 ]  # fmt: skip
 SETTINGS = [*SMALL, "--set", f"stop.training_iteration={STAGES}"]
-#: What a bare host lacks of what the package needs.
-LACKING = ("cma", "matplotlib", "pydantic", "rich", "scipy", "pyyaml", "setuptools")
+#: What a wheel is built with, and what Ray's wheels have but do not say.
+BESIDE = ("pyyaml", "setuptools")
 
 pytestmark = [
     pytest.mark.cluster,
@@ -35,12 +38,19 @@ pytestmark = [
 ]
 
 
+def needed():
+    """What the package needs beside that which a bare host surely has."""
+    stated = [Requirement(text) for text in metadata.requires("rllib-calsheq") or ()]
+    names = {canonicalize_name(r.name) for r in stated if r.marker is None}
+    return sorted({*names - {Requirement(text).name for text in BARE}, *BESIDE})
+
+
 @pytest.fixture(scope="module")
 def place():
     """A folder with a short path: a bare Python, a checkout, and what all hosts share.
 
-    That is wheels, as a package index would have them: the build system's, and what a bare host
-    lacks of what the package needs.
+    That is wheels, as a package index would have them: the build system's, and those of what the
+    package needs.
     """
     folder = Path(tempfile.mkdtemp(prefix="cq"))
     bare_python(folder / "bare")
@@ -53,7 +63,7 @@ def place():
     subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(wheels), str(checkout)], check=True)
     shutil.rmtree(checkout / "build", ignore_errors=True)
     pins = ["-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, "download", "-q", "-d", str(wheels), *pins, *LACKING], check=True)
+    subprocess.run([*pip, "download", "-q", "-d", str(wheels), *pins, *needed()], check=True)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

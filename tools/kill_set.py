@@ -81,11 +81,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep the runs there")
     args = parser.parse_args()
     rng = random.Random(args.seed)
     # Ray's sockets want a short path.
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(prefix="ks") as ray:
-        place = Path(folder)
+        place = args.keep or Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
         file = place / "grid.yaml"
         file.write_text(yaml.safe_dump({"grid": EXPERIMENT}), encoding="utf-8")
         train: list[Any] = ["train", "-f", file, "--storage-path", place, "--name"]
@@ -100,15 +102,19 @@ def main() -> int:
                 marks.setdefault(trial.name, []).append(mark)
             print(f"kill {k + 1}: { ({name: m[-1] for name, m in marks.items()}) }", flush=True)
         finish(start("rllib", [*train, "cut", "--resume"], ray))
-        wrong = lost = 0
+        wrong, costly = 0, []
         for whole, cut in zip(trials_of(place / "whole"), trials_of(run), strict=True):
             expected, found = calibration_by_stage(whole), calibration_by_stage(cut)
             wrong += list(found) != list(range(1, STAGES + 1)) or found != expected
             rows = stages(cut)
-            lost += sum(rows[n] != saved + 1 for n, saved in marks[cut.name] if n < len(rows))
-    found = {"kills": args.kills, "trials_that_differ": wrong, "kills_that_cost_more": lost}
+            costly += [
+                {"trial": cut.name, "kill": k + 1, "saved": saved, "went_on_at": rows[n]}
+                for k, (n, saved) in enumerate(marks[cut.name])
+                if n < len(rows) and rows[n] != saved + 1
+            ]
+    found = {"kills": args.kills, "trials_that_differ": wrong, "kills_that_cost_more": costly}
     print(json.dumps(found))
-    return 1 if wrong or lost else 0
+    return 1 if wrong or costly else 0
 
 
 if __name__ == "__main__":
