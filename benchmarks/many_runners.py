@@ -57,7 +57,7 @@ def main():
     quiet()
     import ray
 
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False)
     from ray.rllib.algorithms.ppo import ppo
 
     start = time.perf_counter()

@@ -79,7 +79,7 @@ def main():
     quiet()
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     found = {}
     for name, sizes, make in (
         ("B", PARTICLES, lambda size: build(particles=size)),

@@ -31,7 +31,7 @@ def ray_cluster():
 
     # One that an earlier test started by itself counts the machine's own cores.
     ray.shutdown()
-    context = ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False)
+    context = ray.init("local", num_cpus=6, include_dashboard=False, log_to_driver=False)
     yield context
     ray.shutdown()
 

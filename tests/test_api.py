@@ -39,7 +39,8 @@ def one_ray():
     if ray.is_initialized():
         yield
         return
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    words = {"log_to_driver": False, "logging_level": "ERROR"}
+    ray.init("local", num_cpus=2, include_dashboard=False, **words)
     yield
     ray.shutdown()
 

@@ -85,6 +85,7 @@ def small_store(tmp_path):
     """Starts a Ray with a small object store that spills to a folder."""
     ray.shutdown()
     yield lambda: ray.init(
+        "local",
         num_cpus=6,
         include_dashboard=False,
         log_to_driver=False,

@@ -15,7 +15,7 @@ from ray.tune.stopper import Stopper
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.cli import calsheq, rllib
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS, load_experiments
-from rllib_calsheq.running import checkpoints, waiting
+from rllib_calsheq.running import checkpoints, local_ray, waiting
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S, TimedCheckpoints
 from rllib_calsheq.running.resuming import sole_use
 from rllib_calsheq.running.stage_lines import StageLines
@@ -171,6 +171,20 @@ class TestSoleUse:
         words = ["train", "-f", str(file), "--storage-path", str(tmp_path / "file")]
         assert rllib.main(words) == 2
         assert str(tmp_path / "file") in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cluster_is_joined_where_the_environment_names_one_and_nowhere_else(monkeypatch):
+    """Left to itself Ray joins any that was started on this machine, and refuses our CPUs."""
+    asked = []
+    monkeypatch.setattr(local_ray.ray, "init", lambda **words: asked.append(words))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    local_ray.start_ray(3)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    local_ray.start_ray(3)
+    assert [(words["address"], words["num_cpus"]) for words in asked] == [
+        ("local", 3),
+        (None, None),
+    ]
 
 
 def test_a_cluster_that_does_not_answer_is_named_at_once(tmp_path, capsys, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -263,13 +262,9 @@ def _start_ray(experiment: Any, verbose: bool) -> None:
 
     if ray.is_initialized():
         return
-    from rllib_calsheq.running.waiting import on_cluster
+    from rllib_calsheq.running.local_ray import start_ray
 
-    ray.init(
-        num_cpus=None if on_cluster() else local_cpus(experiment),
-        log_to_driver=verbose or not experiment.is_calsheq,
-        logging_level=logging.INFO if verbose else logging.ERROR,
-    )
+    start_ray(local_cpus(experiment), verbose, verbose or not experiment.is_calsheq)
 
 
 def local_cpus(experiment: Any) -> int:

@@ -25,15 +25,29 @@ def local_ray(cpus: int, verbose: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        num_cpus=None if on_cluster() else cpus,
-        log_to_driver=verbose,
-        logging_level=logging.INFO if verbose else logging.ERROR,
-    )
+    start_ray(cpus, verbose)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def start_ray(cpus: int, verbose: bool = False, log_to_driver: bool | None = None) -> None:
+    """Starts a Ray of our own, or joins the cluster that the environment names and no other.
+
+    Args:
+        cpus: CPUs that one of our own counts.
+        verbose: Whether Ray's own words are shown.
+        log_to_driver: Whether those of its workers are; as ``verbose`` when None.
+    """
+    joins = on_cluster()
+    ray.init(
+        # Left to itself Ray joins any cluster that was started on this machine.
+        address=None if joins else "local",
+        num_cpus=None if joins else cpus,
+        log_to_driver=verbose if log_to_driver is None else log_to_driver,
+        logging_level=logging.INFO if verbose else logging.ERROR,
+    )
 
 
 def cpus_for(requests: Iterable[Any]) -> int:
