@@ -17,7 +17,7 @@ import rllib_calsheq.envs
 ROOT = Path(__file__).resolve().parent.parent
 #: Libraries that the numerics stand on, and how many times as long as these alone they may take to
 #: import; the best of so many tries counts.
-LIBRARIES, MAX_IMPORT_RATIO, TRIES = ["numpy", "gymnasium", "pydantic"], 2.0, 3
+LIBRARIES, MAX_IMPORT_RATIO, TRIES = ["numpy", "gymnasium", "pydantic"], 3.5, 3
 LIGHT = ("rllib_calsheq", "rllib_calsheq.core", "rllib_calsheq.envs.market.array")
 CORE_MODULES = sorted(
     f"rllib_calsheq.core.{path.stem}"
