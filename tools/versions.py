@@ -71,6 +71,7 @@ def run_tests(python: str, venv: Path, constraints: Path) -> int:
     marks = ["-m", "not learning and not slow"]
     for chosen in (["tests", *ignored], list(ALL_THE_SAME)):
         command = [own, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *marks, *chosen]
+        command += ["-n", "2", "--dist", "loadfile"]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         if code:
             return code
