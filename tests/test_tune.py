@@ -112,22 +112,33 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
     one, other = trials.values()
     # With other seeds the two differ, until one is made of the other.
     assert all(numbers(a) != numbers(b) for a, b in zip(one[:every], other[:every], strict=True))
-    after = {rows[every]["config"]["lr_ratio"]: rows[every] for rows in (one, other)}
-    donor, clone = after.pop(1.0), next(iter(after.values()))
-    assert donor["training_iteration"] == clone["training_iteration"] == every + 1
-    assert donor["calibration"]["profile"] == clone["calibration"]["profile"]
+    # The trial that was perturbed first goes on at once; Tune may have the other one wait.
+    (clone,) = (
+        rows[every]
+        for rows in (one, other)
+        if rows[every]["training_iteration"] == every + 1
+        and rows[every]["config"]["lr_ratio"] != space["lr_ratio"]
+    )
+    (name,) = (n for n, rows in trials.items() if rows[every] is not clone)
+    before = trials[name][every - 1]
+    # What the donor would have done next with its own rates.
+    donor = CALSHEQ.from_checkpoint(str(tmp_path / "sweep" / name / "checkpoint_000000"))
+    after = donor.train()["calibration"]
+    donor.stop()
+    assert after["stage"] == clone["calibration"]["stage"] == every + 1
+    assert after["profile"] == clone["calibration"]["profile"]
     assert clone["config"]["lr_shared"]["initial"] in (0.002, 0.004)
     assert clone["config"]["calibrator"]["name"] == "ppo"
     assert clone["config"]["calibrator"]["clip_param"] in (0.1, 0.3)
     # What was changed reaches the learner, the calibrator and both optimizers.
     for name, chosen in (("clip_param", (0.15, 0.25)), ("kl_target", (0.02, 0.03))):
         assert clone["config"][name] == clone["learner_has"][name] in chosen
-        assert donor["learner_has"][name] not in chosen
+        assert before["learner_has"][name] not in chosen
     for name in ("kl_limit", "clip_param"):
         assert clone["calibrator_has"][name] == clone["config"]["calibrator"][name]
-    shared = clone["calibration"]["lr_shared"] / donor["calibration"]["lr_shared"]
+    shared = clone["calibration"]["lr_shared"] / after["lr_shared"]
     assert shared == pytest.approx(clone["config"]["lr_shared"]["initial"] / 0.001, rel=1e-3)
-    rates = [row["calibration"]["calibrator"]["learning_rate"] for row in (clone, donor)]
+    rates = [row["calibrator"]["learning_rate"] for row in (clone["calibration"], after)]
     assert rates[0] / rates[1] == pytest.approx(clone["config"]["lr_ratio"] * shared, rel=1e-3)
 
 
