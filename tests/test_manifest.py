@@ -18,6 +18,8 @@ from ray import cloudpickle
 from ray.train import Checkpoint, CheckpointConfig
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train._internal.session import _TrainingResult
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Trial
 
 from rllib_calsheq.algorithm import CALSHEQ, SHARED_POLICY, CALSHEQConfig
 from rllib_calsheq.core.comparing import plain
@@ -28,6 +30,7 @@ from rllib_calsheq.envs import MarketEnv
 from rllib_calsheq.learning.ray_private.access import keep_checkpoints
 from rllib_calsheq.results.checkpoints import (
     ARGUMENTS_FILE,
+    TRIAL_FILE,
     find_checkpoint,
     is_sound,
     learner_state,
@@ -35,6 +38,7 @@ from rllib_calsheq.results.checkpoints import (
 )
 from rllib_calsheq.results.evaluation import FrozenRun
 from rllib_calsheq.results.saved_config import read_config
+from rllib_calsheq.running.resuming import take_up
 
 from echo_env import EchoEnv
 
@@ -238,6 +242,22 @@ def test_a_resumed_trial_forgets_damaged_checkpoints(copy):
     truncate(copy, STATE)
     keep_checkpoints(trial, is_sound)
     assert manager.latest_checkpoint_result is None
+
+
+def test_a_resumed_trial_writes_over_no_checkpoint_that_was_cut_off(copy):
+    """With another kill amid that its files would be of two: no stage of either could be used."""
+    run = copy.parent / "run"
+    storage = StorageContext(run.parent, experiment_dir_name=run.name, trial_dir_name="trial")
+    trial = Trial("PPO", stub=True, storage=storage)
+    whole, torn = (shutil.copytree(copy, Path(trial.path) / f"checkpoint_{k:06d}") for k in (4, 5))
+    (torn / STATE).unlink()
+    stage = read_manifest(copy)["stage"]
+    (whole.parent / TRIAL_FILE).write_text(f'{{"training_iteration": {stage}}}\n')
+    take_up(trial)
+    assert Path(trial.checkpoint.path) == whole
+    # Its process counts on by one before it writes.
+    trial.storage._update_checkpoint_index({})
+    assert Path(trial.storage.checkpoint_fs_path).name == "checkpoint_000006"
 
 
 def test_what_is_compared_does_not_change_from_process_to_process():

@@ -12,7 +12,11 @@ from typing import Any
 
 from rllib_calsheq.core.files import write_text
 from rllib_calsheq.core.manifest import MANIFEST_FILE, read_manifest
-from rllib_calsheq.learning.ray_private.access import add_checkpoint, keep_checkpoints
+from rllib_calsheq.learning.ray_private.access import (
+    add_checkpoint,
+    keep_checkpoints,
+    number_after,
+)
 from rllib_calsheq.results.checkpoints import (
     STATE_FILES,
     TRIAL_FILE,
@@ -98,7 +102,9 @@ def put_first(run: Path) -> None:
 def take_up(trial: Any) -> None:
     """Lets a trial of a resumed run go on from the last whole checkpoint in its folder.
 
-    Tune's note of it may be some seconds old, and what it knows may be damaged.
+    Tune's note of it may be some seconds old, and what it knows may be damaged. A checkpoint that
+    was cut off keeps its folder: Tune would write the next one over it, and with a second kill amid
+    that its files would be of two checkpoints.
 
     Args:
         trial: Tune's trial, which has not started yet.
@@ -110,16 +116,17 @@ def take_up(trial: Any) -> None:
         # A new trial, which has no folder yet.
         return
     keep_checkpoints(trial, is_sound)
-    folder = Path(trial.path)
+    folders = sorted(Path(trial.path).glob("checkpoint_*"))
     known = Path(trial.checkpoint.path).name if trial.has_checkpoint() else ""
-    later = [p for p in sorted(folder.glob("checkpoint_*")) if p.name > known]
-    rows = {row["training_iteration"]: row for row in _rows(folder)} if later else {}
+    later = [p for p in folders if p.name > known]
+    rows = {row["training_iteration"]: row for row in _rows(Path(trial.path))} if later else {}
     for checkpoint in later:
         if not ((checkpoint / MANIFEST_FILE).is_file() and is_whole(checkpoint, contents=True)):
             continue
         row = rows.get(read_manifest(checkpoint)["stage"])
         if row is not None:
             add_checkpoint(trial, checkpoint, row)
+    number_after(trial, folders)
 
 
 def newest_state(run: Path) -> Path | None:

@@ -143,10 +143,20 @@ def keep_checkpoints(trial: Any, is_kept: Callable[[Path], bool]) -> None:
 
 def add_checkpoint(trial: Any, folder: Path, result: dict[str, Any]) -> None:
     """Lets a trial of Tune's know of a later checkpoint, with the result of the same stage."""
-    number = int(folder.name.rpartition("_")[2])
     # Being told of it, the trial counts on by one; its next checkpoint has the next number.
-    trial.storage.current_checkpoint_index = number - 1
+    trial.storage.current_checkpoint_index = _number(folder) - 1
     trial.on_checkpoint(_TrainingResult(checkpoint=Checkpoint(str(folder)), metrics=result))
+
+
+def number_after(trial: Any, folders: Sequence[Path]) -> None:
+    """Makes a trial of Tune's number its next checkpoint after all of these."""
+    last = max(map(_number, folders), default=-1)
+    storage = trial.storage
+    storage.current_checkpoint_index = max(storage.current_checkpoint_index, last)
+
+
+def _number(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("_")[2])
 
 
 def write_results_to(logger: Any, trial: Any, file: Path) -> None:
