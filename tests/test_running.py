@@ -12,10 +12,10 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.stopper import Stopper
 
-from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.algorithm import CALSHEQConfig, local_ray
 from rllib_calsheq.cli import calsheq, rllib
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS, load_experiments
-from rllib_calsheq.running import checkpoints, local_ray, waiting
+from rllib_calsheq.running import checkpoints, waiting
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S, TimedCheckpoints
 from rllib_calsheq.running.resuming import sole_use
 from rllib_calsheq.running.stage_lines import StageLines
@@ -192,9 +192,9 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(tmp_path, capsys, monke
         port = server.getsockname()[1]
         for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}/session", "auto", "local"):
             monkeypatch.setenv("RAY_ADDRESS", address)
-            assert waiting.on_cluster()
+            assert local_ray.on_cluster()
     monkeypatch.delenv("RAY_ADDRESS")
-    assert not waiting.on_cluster()
+    assert not local_ray.on_cluster()
     # Nobody listens there any more.
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
+from rllib_calsheq.algorithm.local_ray import built
 from rllib_calsheq.algorithm.problem import resolve_env
 from rllib_calsheq.backtest.config import BacktestConfig
 from rllib_calsheq.backtest.fixed_quotes import FixedQuotes, quote
@@ -95,8 +96,7 @@ def calibrate(config: CALSHEQConfig, folder: Path, stages: int, progress: Progre
     if end in kept:
         progress(f"the calibration was stored ({stages} stages)")
         return end
-    algorithm = CALSHEQ.from_checkpoint(kept[-1]) if kept else config.build_algo()
-    try:
+    with built(config, kept[-1] if kept else None) as algorithm:
         for stage in range((finished_stages(kept[-1]) if kept else 0) + 1, stages + 1):
             result = algorithm.train()["calibration"]
             if stage % PROGRESS_EVERY == 0 or stage == stages:
@@ -106,8 +106,6 @@ def calibrate(config: CALSHEQConfig, folder: Path, stages: int, progress: Progre
                 )
             if stage % SAVE_EVERY == 0 or stage == stages:
                 _save(algorithm, folder, stage)
-    finally:
-        algorithm.stop()
     return end
 
 

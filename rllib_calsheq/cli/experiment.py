@@ -136,10 +136,10 @@ def experiment(args: argparse.Namespace) -> int:
     else:
         study.check()
 
+    from rllib_calsheq.algorithm.local_ray import local_ray
     from rllib_calsheq.experiments.figures import draw_all
     from rllib_calsheq.experiments.runner import cpus_of, measure_study, run_study
     from rllib_calsheq.experiments.tables import SUMMARY, write_tables
-    from rllib_calsheq.running.local_ray import local_ray
     from rllib_calsheq.running.resuming import sole_use
     from rllib_calsheq.running.stopping import command_line, stop_signals
 

@@ -262,7 +262,7 @@ def _start_ray(experiment: Any, verbose: bool) -> None:
 
     if ray.is_initialized():
         return
-    from rllib_calsheq.running.local_ray import start_ray
+    from rllib_calsheq.algorithm.local_ray import start_ray
 
     start_ray(local_cpus(experiment), verbose, verbose or not experiment.is_calsheq)
 
@@ -274,8 +274,8 @@ def local_cpus(experiment: Any) -> int:
     if not experiment.is_calsheq:
         return multiprocessing.cpu_count()
     from rllib_calsheq.algorithm import CALSHEQ
+    from rllib_calsheq.algorithm.local_ray import cpus_for
     from rllib_calsheq.data.experiment_files import variants
-    from rllib_calsheq.running.local_ray import cpus_for
 
     return cpus_for(CALSHEQ.default_resource_request(v) for v in variants(experiment.config))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.algorithm.local_ray import built
 from rllib_calsheq.core.outcomes import return_name
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.targets import TargetSet, pool
@@ -81,8 +82,7 @@ def sample_trained(
     """
     config = CALSHEQConfig().environment(env, env_config={**env_config, "supertypes": profile})
     config.calibration(calibrator={"name": "fixed"}).debugging(seed=seed)
-    algorithm = config.build_algo()
-    try:
+    with built(config) as algorithm:
         for stage in range(1, stages + 1):
             result = algorithm.train()
             if stage % PROGRESS_EVERY == 0 or stage == stages:
@@ -95,8 +95,6 @@ def sample_trained(
             algorithm.save_to_path(folder)
             run = FrozenRun(folder)
             return run.sample(run.calibration.space.start, episodes, seed)
-    finally:
-        algorithm.stop()
 
 
 def _rounded(value: float) -> float:

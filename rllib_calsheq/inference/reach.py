@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from rllib_calsheq.algorithm import CALSHEQConfig
+from rllib_calsheq.algorithm.local_ray import built
 from rllib_calsheq.core.comparing import plain
 from rllib_calsheq.core.files import fingerprint, write_json
 from rllib_calsheq.core.manifest import MANIFEST_FILE
@@ -139,13 +140,10 @@ def _train(
 ) -> None:
     """Trains a shared policy at profiles from the whole box, and saves it."""
     trained = config.copy(copy_frozen=False).calibration(calibrator=EVERYWHERE)
-    algorithm = trained.build_algo()
-    try:
+    with built(trained) as algorithm:
         for stage in range(1, stages + 1):
             algorithm.train()
             if stage % PROGRESS_EVERY == 0 or stage == stages:
                 progress(f"policy for the whole box: stage {stage}/{stages}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         algorithm.save_to_path(folder)
-    finally:
-        algorithm.stop()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
+from rllib_calsheq.algorithm.local_ray import cpus_for, local_ray
 from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
 from rllib_calsheq.core.comparing import plain
 from rllib_calsheq.core.files import write_json, write_text
@@ -34,7 +35,6 @@ from rllib_calsheq.results.checkpoints import (
 )
 from rllib_calsheq.results.provenance import record_start
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S
-from rllib_calsheq.running.local_ray import cpus_for, local_ray
 from rllib_calsheq.running.records import naming_a_full_disk
 from rllib_calsheq.running.resuming import sole_use
 from rllib_calsheq.running.stopping import PATIENCE_S

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,28 +13,6 @@ from ray.util import placement_group_table
 
 #: Seconds without a running trial after which the wait is spoken of, and between two lines.
 SAY_AFTER_S, SAY_EVERY_S = 20.0, 180.0
-#: Seconds that a cluster has to answer.
-ANSWER_S = 10.0
-
-
-def on_cluster() -> bool:
-    """Whether the environment names a Ray cluster, as `ray job submit` does; it answers.
-
-    Raises:
-        ConnectionError: If it does not; Ray itself would try for minutes.
-    """
-    address = os.environ.get("RAY_ADDRESS", "")
-    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
-    # One that names no host and port, such as "auto", is left to Ray.
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
-        except (OSError, OverflowError) as error:
-            raise ConnectionError(
-                f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}; start one there "
-                "(ray start --head), or unset RAY_ADDRESS to run on this machine"
-            ) from None
-    return bool(address)
 
 
 class SaysWhatIsWaitedFor(Callback):

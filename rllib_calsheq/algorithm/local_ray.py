@@ -1,17 +1,24 @@
-"""A Ray of our own for a block, and how many CPUs it counts."""
+"""A Ray of our own for a block, how many CPUs it counts, and an algorithm on it."""
 
 from __future__ import annotations
 
 import logging
 import math
 import multiprocessing
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from rllib_calsheq.running.waiting import on_cluster
+from rllib_calsheq.algorithm.calsheq import CALSHEQ
+from rllib_calsheq.algorithm.config import CALSHEQConfig
+
+#: Seconds that a cluster has to answer.
+ANSWER_S = 10.0
 
 
 @contextmanager
@@ -32,6 +39,25 @@ def local_ray(cpus: int, verbose: bool = False) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextmanager
+def built(
+    config: CALSHEQConfig, checkpoint: Path | None = None, verbose: bool = False
+) -> Iterator[CALSHEQ]:
+    """An algorithm for a block, on a Ray as `local_ray` has it; stopped at the block's end.
+
+    Args:
+        config: Its configuration.
+        checkpoint: What it goes on from; it starts afresh when None.
+        verbose: Whether Ray's own words and those of its workers are shown.
+    """
+    with local_ray(cpus_for([CALSHEQ.default_resource_request(config)]), verbose):
+        algorithm = CALSHEQ.from_checkpoint(checkpoint) if checkpoint else config.build_algo()
+        try:
+            yield algorithm
+        finally:
+            algorithm.stop()
+
+
 def start_ray(cpus: int, verbose: bool = False, log_to_driver: bool | None = None) -> None:
     """Starts a Ray of our own, or joins the cluster that the environment names and no other.
 
@@ -48,6 +74,26 @@ def start_ray(cpus: int, verbose: bool = False, log_to_driver: bool | None = Non
         log_to_driver=verbose if log_to_driver is None else log_to_driver,
         logging_level=logging.INFO if verbose else logging.ERROR,
     )
+
+
+def on_cluster() -> bool:
+    """Whether the environment names a Ray cluster, as `ray job submit` does; it answers.
+
+    Raises:
+        ConnectionError: If it does not; Ray itself would try for minutes.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    # One that names no host and port, such as "auto", is left to Ray.
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(
+                f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}; start one there "
+                "(ray start --head), or unset RAY_ADDRESS to run on this machine"
+            ) from None
+    return bool(address)
 
 
 def cpus_for(requests: Iterable[Any]) -> int:
