@@ -13,14 +13,18 @@ PATIENCE_S = 400
 
 
 def processes_of(folder):
-    """Processes whose command line names a folder: Ray's own, of sessions that live there."""
+    """Processes of the Ray sessions that live in a folder: Ray's own, and its workers.
+
+    A worker's command line is a title; all of them have the folder from the command's environment.
+    """
+    given = f"RAY_TMPDIR={folder}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            words = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(folder.encode() in word for word in words) and int(entry.name) != os.getpid():
+        if given in words and int(entry.name) != os.getpid():
             found.append(int(entry.name))
     return found
 

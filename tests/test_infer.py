@@ -61,6 +61,7 @@ class TestInfer:
             assert row["true"] is None
         assert len(result["directions"]) == 2
         assert result["command"] == "asked"
+        assert 0.0 < result["prior_share"] < 1.0
 
     def test_each_target_has_its_errors_apart(self, found):
         for row in found[0]["targets"]:

@@ -18,6 +18,7 @@ from rllib_calsheq.inference.emulator import Emulator
 from rllib_calsheq.inference.errors import GaussianMisses, TargetErrors, observation_errors
 from rllib_calsheq.inference.moments import simulated_moments
 from rllib_calsheq.inference.prior import BoxPrior
+from rllib_calsheq.inference.report import in_words
 from rllib_calsheq.inference.sampling import sample
 from rllib_calsheq.inference.waves import (
     PLAUSIBLE,
@@ -354,3 +355,23 @@ def test_prior_draws_are_what_the_user_stated():
     )
     space = SupertypeSpace((Parameter("p", "s", 0.0, 1.0),))
     assert BoxPrior.of(ParameterMap.of(space)).in_words == "uniform on the box"
+
+
+@pytest.mark.parametrize(
+    ("seen", "share", "said"),
+    [
+        (2, 0.3, ["see 2 directions", "the other 1 go unseen."]),
+        (1, 0.004, ["see 1 direction;", "more are told", "a part of about 0.004"]),
+        (1, 0.0, ["a part of less than 5e-05"]),
+    ],
+)
+def test_what_a_small_move_shows_is_kept_apart_from_what_few_profiles_share(seen, share, said):
+    row = {"name": "a", "knowledge": Knowledge.FREE, "split_r_hat": 1.0}
+    target = {"name": "t", "first_explained": 1.0, "out_of_reach": False}
+    result = {
+        "prior": "uniform", "parameters": [row] * 3, "targets": [target], "trade_offs": [],
+        "moments": {"rank": seen}, "prior_share": share, "lag": None,
+    }  # fmt: skip
+    lines = in_words(result, Directions(np.eye(3), np.array([0.2, 0.6, 1.0])))
+    (found,) = (line for line in lines if line.startswith("Round"))
+    assert all(part in found for part in said)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2
 
 from rllib_calsheq.certificates.sensitivity.analysis import combination
 from rllib_calsheq.core.supertypes import FloatArray
@@ -62,6 +63,7 @@ def describe(
     before = prior.draw(PRIOR_DRAWS, rng)
     directions = Directions.of(found.draws.profiles, prior.deviations)
     best = closest(found, between(config), rng)
+    limit = chi2.ppf(config.confidence, len(question.values))
     result: dict[str, Any] = {
         "checkpoint": str(run.path),
         "stage": run.calibration.finished_stages,
@@ -88,6 +90,7 @@ def describe(
         "moments": simulated_moments(
             found.emulator.only(question.index), calibrated, question.values, found.errors
         ),
+        "prior_share": float((found.squares(before) <= limit).mean()),
         "lag": None if lag is None else {"profiles": lag.profiles, "stages": config.settling},
         "settings": asdict(config),
     }
@@ -199,7 +202,8 @@ def in_words(result: dict[str, Any], directions: Directions) -> list[str]:
     said = [
         f"Given the targets and a prior that is {result['prior']}, {pinned} of {len(rows)} "
         f"directions of the profile are pinned down, {free} are as free as before, and "
-        f"{len(rows) - pinned - free} are narrowed."
+        f"{len(rows) - pinned - free} are narrowed.",
+        _locally_in_words(result, len(rows) - free),
     ]
     for knowledge in (
         Knowledge.PINNED,
@@ -240,6 +244,24 @@ def in_words(result: dict[str, Any], directions: Directions) -> list[str]:
             "them more --steps."
         )
     return said
+
+
+def _locally_in_words(result: dict[str, Any], told: int) -> str:
+    """What the targets see of a small move, and why they may tell more over the whole prior."""
+    seen = result["moments"]["rank"]
+    unseen = len(result["parameters"]) - seen
+    said = (
+        f"Round the calibrated profile the targets see {seen} direction{'s' * (seen != 1)}; small "
+        f"moves along the other {unseen} go unseen"
+    )
+    if told <= seen:
+        return f"{said}."
+    share = result["prior_share"]
+    few = f"about {share:.2g}" if share else f"less than {1.0 / PRIOR_DRAWS:.0e}"
+    return (
+        f"{said}. That more are told over the whole prior is since so few of its profiles meet the "
+        f"targets (a part of {few}): those few have more in common than one small move shows."
+    )
 
 
 def _reach_in_words(targets: list[dict[str, Any]]) -> list[str]:
