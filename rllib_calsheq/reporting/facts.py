@@ -25,7 +25,7 @@ from rllib_calsheq.results.checkpoints import (
     read_history,
     trial_checkpoints,
 )
-from rllib_calsheq.results.provenance import read_starts
+from rllib_calsheq.results.provenance import read_starts, run_of
 from rllib_calsheq.results.reading import PREFIX, params_of, problem_of, target_file_of
 
 #: Files of inferences and certificates beside a checkpoint, as `result_name` names them.
@@ -184,7 +184,7 @@ def read_run(trial: Path, label: str) -> RunFacts:
         manifest=manifest,
         inference=_newest(trial, INFERENCES),
         certificate=_newest(trial, CERTIFICATE_FILES),
-        starts=read_starts(trial.parent),
+        starts=read_starts(run_of(trial)),
         particles=_particles(checkpoints[-1], space, params) if checkpoints and space else None,
         targets_hash=targets.fingerprint() if len(targets) else None,
     )

@@ -14,6 +14,7 @@ from rllib_calsheq.core.files import write_text
 from rllib_calsheq.core.manifest import MANIFEST_FILE, read_manifest
 from rllib_calsheq.learning.ray_private.access import add_checkpoint, keep_checkpoints
 from rllib_calsheq.results.checkpoints import (
+    LOCK_FILE,
     STATE_FILES,
     TRIAL_FILE,
     drop_torn_results,
@@ -24,8 +25,6 @@ from rllib_calsheq.results.checkpoints import (
 
 #: The last state of Tune's that was whole, in the run's folder.
 KEPT_STATE = "last_whole_state.json"
-#: Held by the process that works in a folder.
-LOCK_FILE = "in_use.lock"
 
 
 @contextmanager
