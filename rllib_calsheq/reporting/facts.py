@@ -88,6 +88,12 @@ class RunFacts:
         return int(self.history["training_iteration"].iloc[-1])
 
     @property
+    def planned(self) -> int | None:
+        """Stages that the run is to have at its end, at most; None where that is not known."""
+        stages = self.starts[-1].get("stages") if self.starts else None
+        return None if stages is None else int(stages)
+
+    @property
     def num_particles(self) -> int | None:
         """Particles a stage."""
         column = self.history.get("calibration/num_particles")
@@ -228,7 +234,9 @@ def _problem(
     scales = {name: float(row["scale"]) for name, row in run["targets"].items()}
     outcomes = [Outcome(name, scales.get(name, 1.0)) for name in run["outcomes"]]
     # In the order that they were stated in, which JSON of the configuration has lost.
-    spec = {name: known["targets"][name] for name in run["targets"]}
+    # Tune may write the configuration after the first checkpoint.
+    given = known.get("targets") or {}
+    spec = {name: given[name] for name in run["targets"] if name in given}
     targets = TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
     return SupertypeSpace(tuple(parameters)), targets
 

@@ -93,7 +93,9 @@ class StageLines:
             cells[return_name(supertype)] = f"{numbers['mean']:.1f}"
         cells["steps/s"] = f"{speed:,.0f}"
         if self.stages:
-            left = (self.stages - stage) * seconds
+            # By all stages, since a single one may take long.
+            total = result.get("time_total_s")
+            left = (self.stages - stage) * (float(total) / stage if total else seconds)
             cells["left"] = f"{int(left) // 60}:{int(left) % 60:02d}"
         return cells
 

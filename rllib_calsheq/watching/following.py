@@ -214,11 +214,16 @@ class RunNow:
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     """Of a result, what is shown; a whole one holds the configuration, too."""
-    kept = ("training_iteration", "time_this_iter_s", CALIBRATION_RESULTS)
     steps = row.get("env_runners", {}).get("num_agent_steps_sampled", {})
+    stage = {
+        k: v for k, v in row[CALIBRATION_RESULTS].items() if k not in ("profile", "calibrator")
+    }
     return {
-        **{key: row[key] for key in kept if key in row},
+        "training_iteration": row["training_iteration"],
+        "time_this_iter_s": row.get("time_this_iter_s"),
+        "time_total_s": row.get("time_total_s"),
         "env_runners": {"num_agent_steps_sampled": steps},
+        CALIBRATION_RESULTS: stage,
     }
 
 
