@@ -19,7 +19,7 @@ from rllib_calsheq.watching.following import RunNow
 from rllib_calsheq.watching.page import NOT_YET, serving, watch_report
 from rllib_calsheq.watching.sparkline import around, between, thinned
 
-from run_folders import evaluation, make_run, manifest, row, write
+from run_folders import OUTCOMES, evaluation, make_run, manifest, row, write
 
 STAGES = 30
 
@@ -45,6 +45,8 @@ def add_stages(folder, stages, end="\n", trial="trial_00000"):
 
 def finish(folder):
     """Ends a run as `rllib train` does: evaluated, and noted to be done."""
+    targets = {name: {"value": value, "scale": scale} for name, (value, scale) in OUTCOMES.items()}
+    write(folder / "trial_00000" / "params.json", {"env": "no.Env", "targets": targets})
     write(folder / "trial_00000" / "evaluation.json", evaluation(STAGES, 0.0))
     checkpoint = folder / "trial_00000" / "checkpoint_000000"
     write(checkpoint / "manifest.json", manifest(STAGES))
