@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
 from wheels import ROOT, build_wheel
 
 pytestmark = pytest.mark.learning

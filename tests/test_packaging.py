@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
 from wheels import DATA, FOLDERS, build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
