@@ -12,11 +12,9 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 
 from rllib_calsheq.core.particles import STAGE_REPORTS, StageReport
+from rllib_calsheq.core.stages import CALIBRATION_RESULTS
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
-
-#: Key of the calibration's numbers in a training result.
-CALIBRATION_RESULTS = "calibration"
 
 
 class CalibrationCallback(RLlibCallback):

@@ -58,9 +58,15 @@ def row(stage, stages, off, rng):
         for name, (value, scale) in OUTCOMES.items()
     }
     profile = {n: {"mean": 0.5 + 0.3 * (1 - left), "std": 0.2 * left} for n in NAMES}
+    judged = {n: (outcomes[n]["mean"] - value) / s for n, (value, s) in OUTCOMES.items()}
+    targets = {
+        n: {"value": OUTCOMES[n][0], "miss": float(abs(miss)), "met": bool(abs(miss) <= 0.25)}
+        for n, miss in judged.items()
+    }
     calibration = {
         "stage": stage, "num_particles": 8, "reward_mean": 0.8 - 0.5 * left, "reward_std": 0.1,
         "reward_pooled": 0.95 - 0.5 * left, "worst_miss": abs(off) + 3.0 * left, "targets_met": 2,
+        "num_targets": 2, "worst_target": "share", "targets": targets,
         "stages_all_met": 5, "dropped_episodes": 0, "stale_reports": 0, "outcomes": outcomes,
         "profile": profile, "returns": {s: {"mean": 1.0, "std": 0.1} for s in ("s_1", "s_2")},
     }  # fmt: skip

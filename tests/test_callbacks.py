@@ -3,15 +3,28 @@
 from collections import Counter
 from typing import ClassVar
 
+import gymnasium as gym
 import pytest
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
+from rllib_calsheq.learning.ray_private.hooks import RAY_ENV_NAME
 
 from echo_env import EchoEnv
 
 LENGTH = 3
+
+
+@pytest.mark.parametrize("sampling", ["arrays", "episodes"])
+def test_several_runners_in_a_process_make_no_warning(sampling, recwarn):
+    made = config(sampling=sampling)
+    made.validate()
+    for _ in range(2):
+        made.env_runner_cls(config=made, worker_index=0)
+    # What RLlib registers, it registers under this name.
+    assert RAY_ENV_NAME in gym.registry
+    assert [str(w.message) for w in recwarn if "registry" in str(w.message)] == []
 
 
 class Counting(RLlibCallback):

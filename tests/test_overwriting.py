@@ -5,8 +5,9 @@ import argparse
 import pytest
 
 from rllib_calsheq.cli import rllib, train
+from rllib_calsheq.results.checkpoints import LOCK_FILE
 from rllib_calsheq.running.overwriting import set_aside
-from rllib_calsheq.running.resuming import LOCK_FILE, sole_use
+from rllib_calsheq.running.resuming import sole_use
 
 from experiment_specs import SPEC, refusal, write
 

@@ -3,7 +3,6 @@
 import configparser
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,18 +11,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+
+from wheels import DATA, FOLDERS, build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Folders of the checkout and the packages that they are installed as.
-FOLDERS = {"rllib_calsheq": "rllib_calsheq", "envs": "rllib_calsheq.envs"}
-FOLDERS["callbacks"] = "rllib_calsheq.callbacks"
-#: Folders that hold files and no code.
-DATA = {"tuned_examples": "rllib_calsheq.tuned_examples"}
-#: What a wheel is built from.
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", *FOLDERS, *DATA)
-#: The oldest setuptools that pyproject.toml takes.
-SETUPTOOLS = Version("77")
 
 
 def setup_cfg():
@@ -76,25 +67,7 @@ def test_a_second_copy_under_the_folders_name_is_refused(folder):
 
 
 def test_the_wheel_holds_the_packages_and_works(tmp_path):
-    source, wheels, target = (tmp_path / name for name in ("source", "wheels", "target"))
-    source.mkdir()
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(ROOT / name, source / name, ignore=ignore)
-        else:
-            shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(wheels)]
-    try:
-        import setuptools
-
-        if Version(setuptools.__version__) >= SETUPTOOLS:
-            command.append("--no-build-isolation")
-    except ImportError:
-        pass
-    # Run from elsewhere: Python would take the folder `build` of a checkout for the package.
-    subprocess.run([*command, str(source)], check=True, timeout=300, cwd=tmp_path)
-    (wheel,) = wheels.glob("*.whl")
+    wheel, target = build_wheel(tmp_path), tmp_path / "target"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         entry_points = next(n for n in names if n.endswith("entry_points.txt"))

@@ -86,11 +86,16 @@ def calibrate(
         require(folder is not None or not resume, "resume", resume, "True only with a folder")
         place = _new_folder(checked.env) if folder is None else Path(folder).expanduser()
         require_free(place.absolute(), resume)
-        run_in_process(
-            checked, given, place.absolute(), stages, until_met, watcher(progress, stages), verbose
+
+        def judged() -> Result:
+            found = Result(find_checkpoint(place).absolute(), trusted=True)
+            found.targets  # noqa: B018 - the evaluation is a part of the run
+            return found
+
+        on_stage = watcher(progress, stages)
+        result = run_in_process(
+            checked, given, place.absolute(), stages, until_met, on_stage, judged, verbose
         )
-        result = Result(find_checkpoint(place).absolute(), trusted=True)
-        result.targets  # noqa: B018 - the evaluation is a part of the run
     if progress is True:
         print(result, flush=True)
     return result

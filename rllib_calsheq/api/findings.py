@@ -11,7 +11,23 @@ import pandas as pd
 
 
 @dataclass(frozen=True)
-class Inference:
+class Findings:
+    """What a further question to a run has found, in a JSON file of its folder.
+
+    Attributes:
+        findings: Everything that was found, as the file holds it.
+    """
+
+    findings: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The JSON file."""
+        return Path(self.findings["folder"]) / self.findings["file"]
+
+
+@dataclass(frozen=True)
+class Inference(Findings):
     """Which profiles explain the targets of a run.
 
     Example:
@@ -25,17 +41,7 @@ class Inference:
         ['low_50', 'high_50', 'low_90', 'high_90', 'knowledge']
         >>> inference.draws.shape
         (200, 2)
-
-    Attributes:
-        findings: Everything that was found, as its JSON file holds it.
     """
-
-    findings: dict[str, Any]
-
-    @property
-    def path(self) -> Path:
-        """The JSON file."""
-        return Path(self.findings["folder"]) / self.findings["file"]
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -75,7 +81,7 @@ class Inference:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Findings):
     """How much one agent could gain by deviating from the shared policy (Definition 1).
 
     Example:
@@ -89,17 +95,7 @@ class Certificate:
         True
         >>> list(certificate.gains.index)
         ['suburbs', 'inside']
-
-    Attributes:
-        findings: Everything that was found, as its JSON file holds it.
     """
-
-    findings: dict[str, Any]
-
-    @property
-    def path(self) -> Path:
-        """The JSON file."""
-        return Path(self.findings["folder"]) / self.findings["file"]
 
     @property
     def epsilon(self) -> float:

@@ -25,7 +25,7 @@ def watcher(progress: Progress, stages: int) -> OnStage:
         progress: See `Progress`.
         stages: Stages of the run.
     """
-    from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
+    from rllib_calsheq.core.stages import CALIBRATION_RESULTS
     from rllib_calsheq.running.stage_lines import StageLines
 
     if callable(progress):

@@ -23,6 +23,7 @@ from rllib_calsheq.cli.report import add_report_command
 from rllib_calsheq.cli.sensitivity import add_sensitivity_command
 from rllib_calsheq.cli.targets import add_targets_command
 from rllib_calsheq.cli.transitivity import add_transitivity_command
+from rllib_calsheq.cli.watch import add_watch_command
 from rllib_calsheq.core.version import __version__
 from rllib_calsheq.running.quiet import quieten
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         add_hidden_targets_command,
         add_plot_command,
         add_report_command,
+        add_watch_command,
         add_evaluate_command,
         add_experiment_command,
         add_certify_command,

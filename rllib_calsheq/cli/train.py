@@ -11,6 +11,7 @@ from typing import Any
 
 from rllib_calsheq.cli.messages import fail
 from rllib_calsheq.core.defaults import STORAGE
+from rllib_calsheq.results.failures import cause
 from rllib_calsheq.running.quiet import quieten_rllib
 
 STRICT_HELP = "exit with 3 if a target is missed at the end"
@@ -18,8 +19,6 @@ STRICT_HELP = "exit with 3 if a target is missed at the end"
 MAX_NAME_LENGTH = 100
 #: Seconds between snapshots of an experiment's state: what a kill can cost at most.
 SNAPSHOT_EVERY_S = "5"
-#: What Python writes between an error and the one that was raised from it.
-DIRECT_CAUSE = "The above exception was the direct cause of the following exception:"
 
 
 def add_train_command(commands: Any) -> None:
@@ -144,7 +143,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     from rllib_calsheq.data.experiment_files import resolve_grid
     from rllib_calsheq.learning.ray_private.access import replace_watchers
     from rllib_calsheq.results.checkpoints import TRIAL_FILE, has_begun
-    from rllib_calsheq.results.provenance import record_start
+    from rllib_calsheq.results.provenance import recorded
     from rllib_calsheq.running.checkpoints import TimedCheckpoints
     from rllib_calsheq.running.records import (
         KeepsWholeState,
@@ -222,8 +221,8 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
                 ),
             )
         go_on = _go_on(args)
-        with naming_a_full_disk(folder, go_on):
-            record_start(folder, command_line("rllib", args.line))
+        command = command_line("rllib", args.line)
+        with naming_a_full_disk(folder, go_on), recorded(folder, command, stages):
             with stop.training():
                 results = tuner.fit()
             return _report(experiment, folder, results, go_on, args)
@@ -323,13 +322,3 @@ def _report(
         name = Path(result.path).name
         print(f"error: trial {name} stopped: {cause(result.error)}", file=sys.stderr, flush=True)
     return 1 if failed else code
-
-
-def cause(error: BaseException | str) -> str:
-    """What stopped a trial, in one line: what comes after the trace of the first error."""
-    lines = str(error).partition(DIRECT_CAUSE)[0].strip().splitlines()
-    frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
-    after = lines[frames[-1] + 1 :] if frames else lines
-    # The frame's own code and its markers are indented; the exception is not.
-    start = next((i for i, line in enumerate(after) if line and not line[0].isspace()), 0)
-    return " ".join(" ".join(after[start:]).split())

@@ -39,6 +39,8 @@ from rllib_calsheq.core.version import __version__
 
 logger = logging.getLogger(__name__)
 
+#: Key of the calibration's numbers in a training result.
+CALIBRATION_RESULTS = "calibration"
 #: Form of `Calibration.state_dict`; version 0.1.0 wrote none into it.
 STATE_FORMAT = 2
 #: Stages in a row in which all targets are met, until a run that is to stop then is done.
@@ -248,6 +250,10 @@ class Calibration:
             self._stages_all_met = self._stages_all_met + 1 if verdict.all_met else 0
             metrics["num_targets"] = len(self.targets)
             metrics["targets_met"] = verdict.targets_met
+            metrics["targets"] = {
+                t.target.outcome: {"value": t.target.value, "miss": t.miss, "met": t.met}
+                for t in verdict.targets
+            }
             metrics["stages_all_met"] = self._stages_all_met
         return metrics
 

@@ -47,7 +47,7 @@ STAGE_RESULTS = (
     "stale_reports", "lr_shared", "lr_shared_scheduled", "kl_coefficient_shared",
 )  # fmt: skip
 #: Those that are mappings of names to numbers.
-STAGE_MAPPINGS = ("outcomes", "returns", "profile", "calibrator")
+STAGE_MAPPINGS = ("outcomes", "targets", "returns", "profile", "calibrator")
 #: What a calibration does that states no `checkpoint_frequency`: checkpoints by the clock
 #: (`rllib_calsheq.running.checkpoints`) and at the end, of which the last ones are kept.
 TIMED_CHECKPOINTS = {"checkpoint_at_end": True, "num_to_keep": 3}

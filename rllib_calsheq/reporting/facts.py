@@ -25,7 +25,7 @@ from rllib_calsheq.results.checkpoints import (
     read_history,
     trial_checkpoints,
 )
-from rllib_calsheq.results.provenance import read_starts
+from rllib_calsheq.results.provenance import read_starts, run_of
 from rllib_calsheq.results.reading import PREFIX, params_of, problem_of, target_file_of
 
 #: Files of inferences and certificates beside a checkpoint, as `result_name` names them.
@@ -86,6 +86,12 @@ class RunFacts:
     def stages(self) -> int:
         """Stages that are done."""
         return int(self.history["training_iteration"].iloc[-1])
+
+    @property
+    def planned(self) -> int | None:
+        """Stages that the run is to have at its end, at most; None where that is not known."""
+        stages = self.starts[-1].get("stages") if self.starts else None
+        return None if stages is None else int(stages)
 
     @property
     def num_particles(self) -> int | None:
@@ -184,7 +190,7 @@ def read_run(trial: Path, label: str) -> RunFacts:
         manifest=manifest,
         inference=_newest(trial, INFERENCES),
         certificate=_newest(trial, CERTIFICATE_FILES),
-        starts=read_starts(trial.parent),
+        starts=read_starts(run_of(trial)),
         particles=_particles(checkpoints[-1], space, params) if checkpoints and space else None,
         targets_hash=targets.fingerprint() if len(targets) else None,
     )
@@ -228,7 +234,9 @@ def _problem(
     scales = {name: float(row["scale"]) for name, row in run["targets"].items()}
     outcomes = [Outcome(name, scales.get(name, 1.0)) for name in run["outcomes"]]
     # In the order that they were stated in, which JSON of the configuration has lost.
-    spec = {name: known["targets"][name] for name in run["targets"]}
+    # Tune may write the configuration after the first checkpoint.
+    given = known.get("targets") or {}
+    spec = {name: given[name] for name in run["targets"] if name in given}
     targets = TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
     return SupertypeSpace(tuple(parameters)), targets
 

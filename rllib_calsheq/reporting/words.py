@@ -59,8 +59,11 @@ def came_out(run: RunFacts) -> str:
         done = run.last("calibration/targets_met")
         if done is None:
             return "Came out: nothing was judged."
+        when = "in the last stage"
+        if run.planned is not None and run.stages < run.planned:
+            when = f"after {run.stages} of {run.planned} stages"
         return (
-            f"Came out: in the last stage the outcomes, averaged over particles, met {done:.0f} of "
+            f"Came out: {when} the outcomes, averaged over particles, met {done:.0f} of "
             f"{len(run.targets)} targets; the calibrated profile was not evaluated."
         )
     met, count = run.met

@@ -28,6 +28,10 @@ PARAMS_FILE = "params.json"
 #: What is written there when a run is judged: at its end, and at each of its checkpoints.
 EVALUATION_FILE = "evaluation.json"
 RECOVERY_FILE = "recovery.json"
+#: Why a trial stopped, as Tune writes it into its folder.
+ERROR_FILE = "error.txt"
+#: What a run was asked for, in its folder; held there by the process that works in it.
+STATED_FILE, LOCK_FILE = "experiment.json", "in_use.lock"
 #: The report of a run, in its folder.
 REPORT_FILE = "report.html"
 #: Which commands made a run, and where, in the run's folder.
@@ -80,6 +84,13 @@ def find_trials(path: str | Path) -> list[Path]:
             "that `rllib train` printed"
         )
     return trials
+
+
+def is_starting(path: str | Path) -> bool:
+    """Whether a folder is that of a run which has no trial yet."""
+    root = Path(path).expanduser()
+    names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
+    return names == {LOCK_FILE} or bool(names & {STATED_FILE, PROVENANCE_FILE})
 
 
 def has_begun(run: Path) -> bool:

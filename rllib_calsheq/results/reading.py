@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from rllib_calsheq.core.stages import CALIBRATION_RESULTS
 from rllib_calsheq.core.targets import TargetSet
 from rllib_calsheq.results.checkpoints import PARAMS_FILE
 from rllib_calsheq.results.stated import stated
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rllib_calsheq.algorithm.problem import CalibrationProblem
 
 #: What the calibration's columns of a history begin with.
-PREFIX = "calibration/"
+PREFIX = f"{CALIBRATION_RESULTS}/"
 #: Groups of them, each with a mean and a standard deviation over particles by name.
 OUTCOMES, RETURNS, PROFILE = "outcomes", "returns", "profile"
 

@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
 from rllib_calsheq.algorithm.local_ray import cpus_for, local_ray
-from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
 from rllib_calsheq.core.comparing import plain
 from rllib_calsheq.core.files import write_json, write_text
-from rllib_calsheq.core.stages import STAGES_UNTIL_DONE
+from rllib_calsheq.core.stages import CALIBRATION_RESULTS, STAGES_UNTIL_DONE
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS
 from rllib_calsheq.results.checkpoints import (
     PARAMS_FILE,
@@ -33,7 +32,7 @@ from rllib_calsheq.results.checkpoints import (
     result_rows,
     trial_checkpoints,
 )
-from rllib_calsheq.results.provenance import record_start
+from rllib_calsheq.results.provenance import recorded
 from rllib_calsheq.running.checkpoints import CHECKPOINT_EVERY_S
 from rllib_calsheq.running.records import naming_a_full_disk
 from rllib_calsheq.running.resuming import sole_use
@@ -47,6 +46,7 @@ CHECKPOINT_NAME = "checkpoint_{:06d}"
 CHECKPOINTS = "checkpoint_" + 6 * "[0-9]"
 
 OnStage = Callable[[Mapping[str, Any]], None]
+Found = TypeVar("Found")
 
 
 def require_free(folder: Path, resume: bool) -> None:
@@ -72,8 +72,9 @@ def run_in_process(
     stages: int,
     until_met: bool,
     on_stage: OnStage,
+    judge: Callable[[], Found],
     verbose: bool = False,
-) -> None:
+) -> Found:
     """Trains until a number of stages is finished, from where the folder's last checkpoint is.
 
     Args:
@@ -83,7 +84,11 @@ def run_in_process(
         stages: Stages of the whole run.
         until_met: Whether it ends once all targets have been met for some stages in a row.
         on_stage: Called with each stage's result.
+        judge: Called after the last stage, as the last part of the run.
         verbose: Whether Ray's own words are shown.
+
+    Returns:
+        What `judge` does.
 
     Raises:
         ValueError: If another process works there, or its checkpoint is one of another run.
@@ -91,30 +96,28 @@ def run_in_process(
     """
     go_on = GO_ON.format(folder=str(folder))
     cpus = cpus_for([CALSHEQ.default_resource_request(config)])
-    with (
-        sole_use(folder, elsewhere="folder"),
-        naming_a_full_disk(folder, go_on),
-        noting_interrupts() as interrupted,
-    ):
+    with sole_use(folder, elsewhere="folder"), naming_a_full_disk(folder, go_on):
         checkpoints = [path for path in trial_checkpoints(folder) if is_sound(path)]
         last = checkpoints[-1] if checkpoints else None
         met = _keep_results(folder, 0 if last is None else finished_stages(last))
-        record_start(folder, GO_ON.format(folder=str(folder)) if last else STARTS)
-        write_json(folder / PARAMS_FILE, plain(given))
-        with local_ray(cpus, verbose):
-            algorithm: Any = config.build_algo()
-            try:
-                # Ray makes it beside all runs, for nothing.
-                with suppress(OSError):
-                    os.rmdir(algorithm.logdir)
-                if last is not None:
-                    algorithm.restore(str(last))
-                if not (until_met and met):
-                    _train(algorithm, folder, stages, until_met, on_stage, interrupted)
-            finally:
-                algorithm.stop()
-        if interrupted():
-            raise KeyboardInterrupt(f"stopped after a whole stage; go on with {go_on}")
+        with recorded(folder, go_on if last else STARTS, stages):
+            write_json(folder / PARAMS_FILE, plain(given))
+            with noting_interrupts() as interrupted:
+                with local_ray(cpus, verbose):
+                    algorithm: Any = config.build_algo()
+                    try:
+                        # Ray makes it beside all runs, for nothing.
+                        with suppress(OSError):
+                            os.rmdir(algorithm.logdir)
+                        if last is not None:
+                            algorithm.restore(str(last))
+                        if not (until_met and met):
+                            _train(algorithm, folder, stages, until_met, on_stage, interrupted)
+                    finally:
+                        algorithm.stop()
+                if interrupted():
+                    raise KeyboardInterrupt(f"stopped after a whole stage; go on with {go_on}")
+            return judge()
 
 
 def _train(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rllib_calsheq.results.checkpoints import has_begun
-from rllib_calsheq.running.resuming import LOCK_FILE, sole_use
+from rllib_calsheq.results.checkpoints import LOCK_FILE, has_begun
+from rllib_calsheq.running.resuming import sole_use
 
 #: What a run that was set aside is called: its own name with this behind.
 SET_ASIDE = ".before"

@@ -66,4 +66,3 @@ def _import_rllib() -> None:
 def _filter_warnings() -> None:
     warnings.filterwarnings("ignore", message="IProgress not found")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", message=".*already in registry.*")

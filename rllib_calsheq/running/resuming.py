@@ -18,6 +18,7 @@ from rllib_calsheq.learning.ray_private.access import (
     number_after,
 )
 from rllib_calsheq.results.checkpoints import (
+    LOCK_FILE,
     STATE_FILES,
     TRIAL_FILE,
     drop_torn_results,
@@ -28,8 +29,6 @@ from rllib_calsheq.results.checkpoints import (
 
 #: The last state of Tune's that was whole, in the run's folder.
 KEPT_STATE = "last_whole_state.json"
-#: Held by the process that works in a folder.
-LOCK_FILE = "in_use.lock"
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rllib_calsheq.callbacks.calibration import CALIBRATION_RESULTS
 from rllib_calsheq.core.absences import ABSENCES
 from rllib_calsheq.core.outcomes import return_name
+from rllib_calsheq.core.stages import CALIBRATION_RESULTS
 
 #: Seconds between two lines of one trial.
 LINE_EVERY_S = 5.0
@@ -24,15 +25,18 @@ class StageLines:
     Args:
         stages: Stages that a trial runs for, if its stop criterion says so.
         write: Called with each line.
+        every_s: Seconds between two lines of one trial, its last stage apart; 0 for every stage.
     """
 
     def __init__(
         self,
         stages: int | None,
         write: Callable[[str], None] = lambda line: print(line, flush=True),
+        every_s: float = LINE_EVERY_S,
     ) -> None:
         self.stages = stages
         self._write = write
+        self._every_s = every_s
         self._last_line: dict[str, float] = {}
         self._said: set[tuple[str, str]] = set()
         self._lines = 0
@@ -63,7 +67,7 @@ class StageLines:
             self._write(f"{label} stage {metrics['stage']}: {absent}".strip())
         now = time.monotonic()
         last = self.stages is not None and metrics["stage"] >= self.stages
-        if not last and now - self._last_line.get(label, -LINE_EVERY_S) < LINE_EVERY_S:
+        if not last and now - self._last_line.get(label, -math.inf) < self._every_s:
             return None
         self._last_line[label] = now
         return self.cells(metrics, result, label)
@@ -89,7 +93,9 @@ class StageLines:
             cells[return_name(supertype)] = f"{numbers['mean']:.1f}"
         cells["steps/s"] = f"{speed:,.0f}"
         if self.stages:
-            left = (self.stages - stage) * seconds
+            # By all stages, since a single one may take long.
+            total = result.get("time_total_s")
+            left = (self.stages - stage) * (float(total) / stage if total else seconds)
             cells["left"] = f"{int(left) // 60}:{int(left) % 60:02d}"
         return cells
 

@@ -14,10 +14,9 @@ from rllib_calsheq.core.comparing import differences, plain
 from rllib_calsheq.core.files import write_json, write_text
 from rllib_calsheq.core.manifest import MOST_DIFFERENCES
 from rllib_calsheq.data.experiment_files import Experiment, flatten
+from rllib_calsheq.results.checkpoints import STATED_FILE
 from rllib_calsheq.running.resuming import newest_state
 
-#: In the run's folder.
-STATED_FILE = "experiment.json"
 #: Stands for a field that the file leaves out.
 NOT_STATED = "not stated"
 #: Statuses of Tune's trials.

@@ -6,11 +6,15 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import gymnasium as gym
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+
+#: What RLlib registers every runner's environment as.
+RAY_ENV_NAME = "rllib-multi-agent-env-v0"
 
 
 class RayPPOLearner(PPOTorchLearner):
@@ -110,6 +114,12 @@ class RayEnvRunner(MultiAgentEnvRunner):
     """RLlib's env runner, with what it keeps to itself."""
 
     module: MultiRLModule | None
+
+    def make_env(self) -> None:
+        """Makes the environments as RLlib does, also in a process that has a runner already."""
+        # Gymnasium warns of a name that is registered twice; RLlib needs it for this call alone.
+        gym.registry.pop(RAY_ENV_NAME, None)
+        super().make_env()
 
     @property
     def weights_number(self) -> int:
