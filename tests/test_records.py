@@ -1,19 +1,23 @@
 """What a run writes about itself: nothing that was finished is lost to a kill or a full disk."""
 
+import json
 import os
+import pickle
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from killable_commands import PATIENCE_S, finish, stages, start, trial_of
 
-from rllib_calsheq.results.checkpoints import STATE_FILES, TRIAL_FILE
+from rllib_calsheq.results.checkpoints import TRIAL_FILE, TUNER_FILE
 from rllib_calsheq.running import records
 from rllib_calsheq.running.records import KeepsWholeState, naming_a_full_disk
-from rllib_calsheq.running.resuming import mend, mend_state, newest_state
+from rllib_calsheq.running.resuming import KEPT_STATE, mend, require_all
 
 NAME = "experiment_state-2026-01-01_00-00-00.json"
+SEARCH = "basic-variant-state-2026-01-01_00-00-00.json"
 STAGES = 40
 EXPERIMENT = {
     "run": "CALSHEQ",
@@ -29,34 +33,81 @@ EXPERIMENT = {
 }
 
 
-def test_a_damaged_state_is_replaced_by_the_last_whole_one(tmp_path, capsys):
-    keeper, clock = KeepsWholeState(tmp_path), 1e9
-    keeper.on_step_end(0, [])
-    for text in ('{"trials": 1}', '{"trials": 2}', '{"tri'):
-        (tmp_path / NAME).write_text(text, encoding="utf-8")
+def state_of(trials):
+    return json.dumps({"trial_data": trials})
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A run's folder, that which Tune copies from, and a trial that says where it is."""
+    run, staged = tmp_path / "run", tmp_path / "staged"
+    run.mkdir()
+    staged.mkdir()
+    (run / TUNER_FILE).write_bytes(b"tuner")
+    return run, staged, SimpleNamespace(local_experiment_path=str(staged))
+
+
+def note(staged, trials, at=NAME):
+    """Tune's note of a state, and of what searches for trials."""
+    (staged / at).write_text(state_of(trials), encoding="utf-8")
+    (staged / SEARCH).write_bytes(pickle.dumps({"searched": len(trials)}))
+
+
+def test_a_state_that_is_cut_off_is_put_back_with_all_that_belongs_to_it(begun):
+    run, staged, trial = begun
+    keeper, clock = KeepsWholeState(run), 1e9
+    keeper.on_step_begin(0, [])
+    for trials in (["a"], ["a", "b"]):
+        note(staged, trials)
         # Whatever the clock says: it may be set back.
-        os.utime(tmp_path / NAME, (clock := clock - 3600, clock))
-        keeper.on_step_end(0, [])
-    mend_state(tmp_path)
-    assert (tmp_path / NAME).read_text(encoding="utf-8") == '{"trials": 2}'
-    assert "is damaged: going on from the one before" in capsys.readouterr().out
-    mend_state(tmp_path)
-    assert not capsys.readouterr().out
+        os.utime(staged / NAME, (clock := clock - 3600, clock))
+        keeper.on_step_end(1, [trial])
+    expected = {file.name: file.read_bytes() for file in staged.iterdir()}
+    # What a kill can leave: nothing of one file, half of another, states of earlier processes.
+    (run / NAME).write_text(state_of(["a"])[:10], encoding="utf-8")
+    (run / SEARCH).write_bytes(b"")
+    (run / NAME.replace("2026", "2027")).write_text(state_of([]), encoding="utf-8")
+    (run / TUNER_FILE).write_bytes(b"")
+    mend(run)
+    found = {file.name: file.read_bytes() for file in run.iterdir() if file.name != KEPT_STATE}
+    assert found == expected | {TUNER_FILE: b"tuner"}
 
 
-def test_a_run_goes_on_from_its_last_state_though_the_clock_was_set_back_meanwhile(tmp_path):
-    for hour, text in ((10, "1"), (12, "2"), (11, "3")):
-        (tmp_path / NAME.replace("00-00-00", f"{hour}-00-00")).write_text(text, encoding="utf-8")
-        mend(tmp_path)
-        assert newest_state(tmp_path).read_text(encoding="utf-8") == text
-    assert len(list(tmp_path.glob(STATE_FILES))) == 1
+def test_what_tune_took_from_the_folder_to_go_on_is_not_written_back(begun):
+    run, staged, trial = begun
+    for name in (NAME, SEARCH, TUNER_FILE, "experiment.json", "events.log"):
+        (staged / name).write_bytes(b"of before")
+    keeper = KeepsWholeState(run)
+    keeper.on_step_begin(0, [trial])
+    assert [file.name for file in staged.iterdir()] == ["events.log"]
+    note(staged, ["a"])
+    keeper.on_step_begin(1, [trial])
+    assert (staged / NAME).is_file()
 
 
-def test_a_run_whose_only_state_is_damaged_is_not_begun_anew(tmp_path):
-    mend_state(tmp_path)
-    (tmp_path / NAME).write_text("", encoding="utf-8")
-    with pytest.raises(ValueError, match="is damaged, and there is no earlier one"):
-        mend_state(tmp_path)
+def test_a_run_is_not_over_when_tune_went_on_without_its_trials(begun):
+    run, staged, trial = begun
+    keeper = KeepsWholeState(run)
+    keeper.end(0)
+    note(staged, ["a", "b"])
+    keeper.on_step_end(0, [trial])
+    with pytest.raises(ValueError, match="has 2 trials, and Ray Tune went on with 0"):
+        keeper.end(0)
+    note(staged, ["a", "b", "c"])
+    keeper.end(3)
+    with pytest.raises(ValueError, match="has 3 trials"):
+        require_all(run, 2)
+
+
+@pytest.mark.parametrize("name", [NAME, SEARCH])
+def test_a_run_whose_only_state_is_damaged_is_not_begun_anew(begun, name):
+    run, _, _ = begun
+    mend(run)
+    note(run, ["a"])
+    mend(run)
+    (run / name).write_bytes((run / name).read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"{name} is damaged, and there is no earlier one"):
+        mend(run)
 
 
 def test_a_full_disk_is_named_and_nothing_else_is_taken_for_one(tmp_path, monkeypatch):

@@ -159,7 +159,8 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
     name = args.name or experiment.name
     folder = storage.resolve() / name
     stages = experiment.stop.get("training_iteration")
-    callbacks: list[Any] = [WritesResultsAtOnce(), KeepsWholeState(folder)]
+    keeper = KeepsWholeState(folder)
+    callbacks: list[Any] = [WritesResultsAtOnce(), keeper]
     callbacks += [EndsWhenSaved(stop), SaysWhatIsWaitedFor()]
     callbacks += [LiveTable(stages)] if experiment.is_calsheq else []
     callbacks += [TimedCheckpoints()] if experiment.is_saved_by_the_clock else []
@@ -225,6 +226,7 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
         with naming_a_full_disk(folder, go_on), recorded(folder, command, stages):
             with stop.training():
                 results = tuner.fit()
+            keeper.end(len(results))
             return _report(experiment, folder, results, go_on, args)
 
 

@@ -159,7 +159,8 @@ def _run_batch(
     counted = list(dict.fromkeys([*study.runs(), *batch]))
     done = len(counted) - len(folder.unfinished(counted))
     progress = Progress(len(counted), done, study.stages)
-    callbacks: list[Callback] = [WritesResultsAtOnce(), KeepsWholeState(path), EndsWhenSaved(stop)]
+    keeper = KeepsWholeState(path)
+    callbacks: list[Callback] = [WritesResultsAtOnce(), keeper, EndsWhenSaved(stop)]
     callbacks += [SaysWhatIsWaitedFor(), progress]
     scheduler = StopsAtStageEnds(stop)
     configs = [folder.config(run) for run in batch]
@@ -201,4 +202,4 @@ def _run_batch(
             ),
         )
     with stop.training(), naming_a_full_disk(path, "the same command"):
-        tuner.fit()
+        keeper.end(len(tuner.fit()))

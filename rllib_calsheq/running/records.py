@@ -6,7 +6,6 @@ or a full disk, leaves half a file in the place of a whole one.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,11 +15,12 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.logger import JsonLoggerCallback
 
-from rllib_calsheq.core.files import write_text
 from rllib_calsheq.learning.ray_private.access import write_results_to
 from rllib_calsheq.results.checkpoints import TRIAL_FILE
-from rllib_calsheq.running.resuming import KEPT_STATE, is_json, newest_state
+from rllib_calsheq.running.resuming import keep_state, newest_state, require_all
 
+#: What Tune takes from the run's folder before it goes on.
+TAKEN = (".json", ".pkl")
 #: Bytes; with less a disk is called full, since some files were too large for it.
 LEAST_FREE = 2**20
 
@@ -41,7 +41,7 @@ class WritesResultsAtOnce(JsonLoggerCallback):
 
 
 class KeepsWholeState(Callback):
-    """Keeps a copy of the run's state, as Tune notes it, whenever that is whole.
+    """Keeps the run's state, whenever Tune notes it, where no copying of Tune's reaches.
 
     Args:
         run: The run's folder.
@@ -50,18 +50,48 @@ class KeepsWholeState(Callback):
     def __init__(self, run: Path) -> None:
         self._run = run
         self._seen = 0.0
+        self._begun = False
+        # Where Tune has its files before it copies them.
+        self._staged: Path | None = None
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Drops what Tune took from the run's folder to go on.
+
+        It would write all that back, notes of ours and states of earlier processes, each time that
+        it notes a state, and a kill amid that would cut off any of it.
+        """
+        if not self._begun and trials:
+            # A run that does not go on has no trial yet.
+            for file in Path(trials[0].local_experiment_path).iterdir():
+                if file.suffix in TAKEN:
+                    file.unlink()
+        self._begun = True
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Looks whether there is a new state."""
-        file = newest_state(self._run)
+        if not trials:
+            return
+        self._staged = Path(trials[0].local_experiment_path)
+        file = newest_state(self._staged)
         if file is None or file.stat().st_mtime == self._seen:
             return
         self._seen = file.stat().st_mtime
-        text = file.read_text(encoding="utf-8")
         # Where there is no room for a copy, the last one stays.
         with suppress(OSError):
-            if is_json(text):
-                write_text(self._run / KEPT_STATE, json.dumps({"state": text}))
+            keep_state(self._run, self._staged)
+
+    def end(self, trials: int) -> None:
+        """Keeps the state in which the run has ended for now.
+
+        Args:
+            trials: How many trials there are.
+
+        Raises:
+            ValueError: If there were more before, as `require_all` has it.
+        """
+        require_all(self._run, trials)
+        if self._staged is not None:
+            keep_state(self._run, self._staged)
 
 
 @contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
+import pickletools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
-from rllib_calsheq.core.files import write_text
+from rllib_calsheq.core.files import replacing
 from rllib_calsheq.core.manifest import MANIFEST_FILE, read_manifest
 from rllib_calsheq.learning.ray_private.access import (
     add_checkpoint,
@@ -21,14 +23,24 @@ from rllib_calsheq.results.checkpoints import (
     LOCK_FILE,
     STATE_FILES,
     TRIAL_FILE,
+    TUNER_FILE,
     drop_torn_results,
     is_sound,
     is_whole,
     result_rows,
 )
 
-#: The last state of Tune's that was whole, in the run's folder.
-KEPT_STATE = "last_whole_state.json"
+#: The last state of Tune's that was whole, all files of it, in the run's folder; by a name that
+#: Tune does not copy.
+KEPT_STATE = "last_state.zip"
+#: Tune's files of a state: trials, what searches for more of them, callbacks.
+STATE_PARTS = (
+    STATE_FILES,
+    "basic-variant-state-*.json",
+    "search_gen_state-*.json",
+    "searcher-state-*.pkl",
+    "callback-states-*.pkl",
+)
 
 
 @contextmanager
@@ -62,40 +74,79 @@ def mend(run: Path) -> None:
     Raises:
         ValueError: If it would begin the run anew.
     """
-    mend_state(run)
-    put_first(run)
+    put_state_back(run)
     drop_torn_results(run)
 
 
-def mend_state(run: Path) -> None:
-    """Puts the last whole state of a run in the place of one that is not.
+def keep_state(run: Path, staged: Path) -> None:
+    """Keeps the state of a run, whole, as Tune has it in a folder from which it copies it.
+
+    A copy of Tune's that a kill cuts off leaves half a file, or files of two states.
+
+    Args:
+        run: The run's folder.
+        staged: The folder that Tune copies from.
+    """
+    files = [*_parts(staged), *run.glob(TUNER_FILE)]
+    with replacing(run / KEPT_STATE) as unfinished, ZipFile(unfinished, "w", ZIP_DEFLATED) as kept:
+        for file in files:
+            kept.write(file, file.name)
+
+
+def put_state_back(run: Path) -> None:
+    """Makes the last state of a run that was kept whole the only one that Tune finds.
+
+    Tune takes the last by name, which is by the wall clock; that may have been set back meanwhile.
 
     Raises:
-        ValueError: If there is none: Tune would begin the run anew.
+        ValueError: If none was kept and Tune's is damaged: Tune would begin the run anew.
     """
-    file = newest_state(run)
-    if file is None or is_json(file.read_text(encoding="utf-8", errors="replace")):
+    if (run / KEPT_STATE).is_file():
+        for file in _parts(run):
+            file.unlink()
+        with ZipFile(run / KEPT_STATE) as kept:
+            kept.extractall(run)
         return
-    kept = run / KEPT_STATE
-    if not kept.is_file():
+    damaged = [file for file in _parts(run) if not _is_whole(file)]
+    if damaged:
         raise ValueError(
-            f"{file} is damaged, and there is no earlier one: the run cannot be gone on with. Its "
-            f"checkpoints may be whole (calsheq evaluate {run}); start again under another --name"
+            f"{damaged[0]} is damaged, and there is no earlier one: the run cannot be gone on "
+            f"with. Its checkpoints may be whole (calsheq evaluate {run}); start again under "
+            "another --name"
         )
-    write_text(file, json.loads(kept.read_text(encoding="utf-8"))["state"])
-    print(f"{file.name} is damaged: going on from the one before", flush=True)
 
 
-def put_first(run: Path) -> None:
-    """Makes a run's last state the only one, under a name that is before those to come.
+def require_all(run: Path, trials: int) -> None:
+    """Checks that Tune went on with all trials of a run.
 
-    Tune names them by the wall clock, which may have been set back meanwhile, and takes the last.
+    Args:
+        run: The run's folder.
+        trials: How many there are now.
+
+    Raises:
+        ValueError: If there were more: Tune begins without a word where it cannot read a state.
     """
-    states = sorted(run.glob(STATE_FILES))
-    for earlier in states[:-1]:
-        earlier.unlink()
-    if states:
-        os.replace(states[-1], run / STATE_FILES.replace("*", "0"))
+    noted = _noted_trials(run)
+    if trials < noted:
+        raise ValueError(
+            f"{run} has {noted} trials, and Ray Tune went on with {trials}, since it could not "
+            "read its own state (its words are above). All results and checkpoints are there, and "
+            f"so is the last whole state ({KEPT_STATE}): try the same command again"
+        )
+
+
+def _noted_trials(run: Path) -> int:
+    """Trials in the state that was kept last; 0 if none was."""
+    if not (run / KEPT_STATE).is_file():
+        return 0
+    with ZipFile(run / KEPT_STATE) as kept:
+        name = max(name for name in kept.namelist() if fnmatch(name, STATE_FILES))
+        return len(json.loads(kept.read(name))["trial_data"])
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Tune's files of states in a folder."""
+    return sorted(file for pattern in STATE_PARTS for file in folder.glob(pattern))
 
 
 def take_up(trial: Any) -> None:
@@ -133,13 +184,18 @@ def newest_state(run: Path) -> Path | None:
     return max(run.glob(STATE_FILES), default=None)
 
 
-def is_json(text: str) -> bool:
-    """Whether a text is JSON, whole."""
+def _is_whole(part: Path) -> bool:
+    """Whether a file of a state ends where it should; Tune's names do not say what is in it."""
+    content = part.read_bytes()
     try:
-        json.loads(text)
-    except json.JSONDecodeError:
+        if fnmatch(part.name, STATE_FILES):
+            json.loads(content)
+            return True
+        # Nothing is executed. Raises for one that is cut off.
+        (*_, (_, _, end)) = pickletools.genops(content)
+        return end == len(content) - 1
+    except ValueError:
         return False
-    return True
 
 
 def _rows(trial: Path) -> list[dict[str, Any]]:
