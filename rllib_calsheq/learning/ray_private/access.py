@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import (
+    DefaultPPOTorchRLModule,
+)
 from ray.rllib.core.models.torch.encoder import TorchActorCriticEncoder, TorchMLPEncoder
 from ray.rllib.core.models.torch.heads import TorchFreeLogStdMLPHead, TorchMLPHead
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
@@ -44,11 +47,11 @@ def free_log_std(module: Any) -> Any:
 def layers_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
     """The layers of a PPO module's network, first to last.
 
-    Empty for a network of another kind than encoder and head of dense layers, and for a value
-    network that shares its encoder with the policy.
+    Empty for another module than RLlib's own, for a network that is not an encoder and a head of
+    dense layers, and for a value network that shares its encoder with the policy.
     """
-    encoder = module.encoder
-    if type(encoder) is not TorchActorCriticEncoder:
+    encoder = getattr(module, "encoder", None)
+    if type(module) is not DefaultPPOTorchRLModule or type(encoder) is not TorchActorCriticEncoder:
         return []
     if network == "policy":
         part = encoder.encoder if encoder.config.shared else encoder.actor_encoder
