@@ -232,6 +232,21 @@ def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
     assert kernels._whole(lambda x: x + 1)(1) == 2
 
 
+def plus_one(x):
+    return x + 1
+
+
+def test_a_full_disk_does_not_stop_an_update(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    function = kernels._whole(plus_one)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(function._cache, "save_overload", full)
+    assert compiled_update.call(function, 1) == 2
+
+
 ONE_STEP = """
 import numpy as np
 from rllib_calsheq.learning import kernels

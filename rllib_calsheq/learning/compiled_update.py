@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -51,6 +51,14 @@ def kernels() -> Any:
         )
         return None
     return found
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function of Numba's, also where what it compiles cannot be kept: a full disk, say."""
+    try:
+        return function(*arguments)
+    except OSError:  # It is compiled by now, and has not run yet.
+        return function(*arguments)
 
 
 class CompiledUpdate:
@@ -132,7 +140,8 @@ class CompiledUpdate:
             terms.value_clip, self._limit,
         )  # fmt: skip
         with _one_blas_thread():
-            done: int = kernels().take_steps(
+            done: int = call(
+                kernels().take_steps,
                 np.concatenate(chosen).astype(np.int64, copy=False),
                 len(chosen[0]),
                 given,
