@@ -50,7 +50,7 @@ def layers_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
     Empty for another module than RLlib's own, for a network that is not an encoder and a head of
     dense layers, and for a value network that shares its encoder with the policy.
     """
-    encoder = getattr(module, "encoder", None)
+    encoder: Any = getattr(module, "encoder", None)
     if type(module) is not DefaultPPOTorchRLModule or type(encoder) is not TorchActorCriticEncoder:
         return []
     if network == "policy":
