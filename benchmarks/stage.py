@@ -7,6 +7,7 @@
 `MultiAgentEnvRunner` and learner pipeline, no calibrator at all) over that of a CALSHEQ stage;
 ``ratio_vs_bare`` is the time of a CALSHEQ stage over that of the bare loop in `bare.py`;
 ``calibration_share`` is the part of a CALSHEQ stage spent in callback, broadcast and calibrator.
+With ``--cpu`` seconds are a processor's, which other programs on the machine change little.
 """
 
 from timing import interleave, parser, quiet, ratios, show, spread  # isort: skip
@@ -59,16 +60,16 @@ def build_rllib(n, particles, num_envs=16):
     return config.build_algo()
 
 
-def time_calibration(algorithm):
+def time_calibration(algorithm, clock=time.perf_counter):
     """Collects the seconds that a stage spends on calibration, in a list that it returns."""
     seconds = []
     callback = next(c for c in algorithm.callbacks if type(c).__name__ == "CalibrationCallback")
     original = callback.on_train_result
 
     def timed(**kwargs):
-        start = time.perf_counter()
+        start = clock()
         original(**kwargs)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
 
     callback.on_train_result = timed
     return seconds
@@ -80,7 +81,9 @@ def main():
     options.add_argument("--particles", type=int, default=64)
     options.add_argument("--calibrator", default="ppo")
     options.add_argument("--no-rllib", action="store_true", help="leave RLlib's default path out")
+    options.add_argument("--cpu", action="store_true", help="a processor's seconds")
     args = options.parse_args()
+    clock = time.process_time if args.cpu else time.perf_counter
     quiet()
     calsheq = build_calsheq(
         {"num_merchants": args.merchants}, args.particles, {"name": args.calibrator}
@@ -92,8 +95,8 @@ def main():
     if not args.no_rllib:
         contenders["rllib"] = build_rllib(args.merchants, args.particles).train
     interleave(contenders, 1)
-    on_calibration = time_calibration(calsheq)
-    seconds = interleave(contenders, args.rounds)
+    on_calibration = time_calibration(calsheq, clock)
+    seconds = interleave(contenders, args.rounds, clock)
     found = {
         "ratio_vs_bare": ratios(seconds["calsheq"], seconds["bare"]),
         "calibration_share": ratios(on_calibration, seconds["calsheq"]),

@@ -1,10 +1,11 @@
 """RLlib's PPO update without what RLlib does again for every minibatch.
 
 KL coefficient and optimizer are RLlib's own, and so are loss and logging of an update's last
-minibatch (the only one whose numbers survive in RLlib, too). What is left out or done once an
-update: slicing and concatenating sample batches, logging, checking every gradient on its own,
-and switching the module to train mode. Perceptrons run as one operation each (`fused_mlp`),
-and the gradient of the loss with respect to their outputs is written out (`ppo_gradient`).
+minibatch (the only one whose numbers survive in RLlib, too). All other minibatches run compiled
+where `compiled_update` covers module, optimizer and batch. Where it does not, left out or done
+once an update are slicing and concatenating sample batches, logging, checking every gradient on
+its own, and switching the module to train mode; perceptrons run as one operation each
+(`fused_mlp`), and the gradient of the loss by their outputs is written out (`ppo_gradient`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_calsheq.learning.all_learners import sum_over_learners, weighted_mean_over_learners
+from rllib_calsheq.learning.compiled_update import compiled_update
 from rllib_calsheq.learning.fused_mlp import fuse_mlps
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 from rllib_calsheq.learning.ppo_gradient import PPOTerms, has_closed_form, ppo_gradient
@@ -91,11 +93,13 @@ class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
     def build(self) -> None:
         """Builds modules and optimizers."""
         super().build()
-        self._closed_form = {}
+        self._closed_form, self._compiled = {}, {}
         for module_id in self.module.keys():  # noqa: SIM118 - not a mapping
             module = self.module[module_id].unwrapped()
             fuse_mlps(module)
             self._closed_form[module_id] = has_closed_form(module)
+            use_critic = self.config.get_config_for_module(module_id).use_critic
+            self._compiled[module_id] = compiled_update(module, use_critic)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RLlib's Adam, in one fused kernel."""
@@ -134,25 +138,41 @@ class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
         number is given.
         """
         rows = len(next(iter(columns.values())))
+        chosen = self._chosen(rows, num_epochs, minibatch_size, num_total_minibatches)
+        done = self._take_compiled_steps(module_id, columns, chosen[:-1])
+        table = None if chosen[-1] is None else _RowTable(columns)
+        for number in range(done, len(chosen)):
+            self._last = number == len(chosen) - 1
+            rows_of = columns if table is None else table.rows(chosen[number])
+            yield Minibatch({module_id: rows_of})
+
+    def _chosen(
+        self, rows: int, num_epochs: int, minibatch_size: int | None, num_total_minibatches: int
+    ) -> list[Any]:
+        """Rows of every minibatch; None for all of them in the order that they have."""
         if num_total_minibatches:
             assert minibatch_size is not None
             num_epochs = -(-num_total_minibatches * minibatch_size // rows)
         elif minibatch_size is None or minibatch_size >= rows or self._is_one_of_several:
-            for epoch in range(num_epochs):
-                self._last = epoch == num_epochs - 1
-                yield Minibatch({module_id: columns})
-            return
-        table = _RowTable(columns)
-        left = num_total_minibatches or -(-num_epochs * rows // minibatch_size)
-        order = torch.empty(0, dtype=torch.int64, device=self.device)
-        for epoch in range(num_epochs):
-            shuffled = torch.from_numpy(np.random.permutation(rows))  # noqa: NPY002
-            order = torch.cat([order, shuffled.to(self.device)])
-            while left and (len(order) >= minibatch_size or epoch == num_epochs - 1):
-                chosen, order = order[:minibatch_size], order[minibatch_size:]
-                left -= 1
-                self._last = not left
-                yield Minibatch({module_id: table.rows(chosen)})
+            return [None] * num_epochs
+        number = num_total_minibatches or -(-num_epochs * rows // minibatch_size)
+        orders = [np.random.permutation(rows) for _ in range(num_epochs)]  # noqa: NPY002
+        order = torch.from_numpy(np.concatenate(orders)).to(self.device)
+        return list(order[: number * minibatch_size].split(minibatch_size))
+
+    def _take_compiled_steps(
+        self, module_id: str, columns: dict[str, torch.Tensor], minibatches: list[Any]
+    ) -> int:
+        """Steps on the first of these minibatches, as far as they run compiled; their number."""
+        compiled = self._compiled.get(module_id)
+        config = self.config.get_config_for_module(module_id)
+        if compiled is None or self._is_one_of_several or config.grad_clip is not None:
+            return 0
+        (optimizer,) = self.optimizers
+        done = compiled.take_steps(optimizer, columns, minibatches, self._terms(module_id, config))
+        size = len(columns[Columns.OBS])
+        self._rows_trained += sum(size if m is None else len(m) for m in minibatches[:done])
+        return done
 
     def gradient_step(self, policy_batches: dict[str, Any]) -> tuple[Any, Any, Any]:
         """One gradient step on RLlib's PPO loss."""
@@ -203,17 +223,7 @@ class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
         self, module_id: str, config: Any, rows: dict[str, torch.Tensor], out: dict[str, Any]
     ) -> None:
         """Accumulates the loss's gradient in the parameters."""
-        terms = PPOTerms(
-            clip=config.clip_param,
-            kl_coefficient=(
-                float(self.curr_kl_coeffs_per_module[module_id]) if config.use_kl_loss else 0.0
-            ),
-            entropy_coefficient=float(
-                self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
-            ),
-            value_coefficient=config.vf_loss_coeff,
-            value_clip=config.vf_clip_param,
-        )
+        terms = self._terms(module_id, config)
         logits = out[Columns.ACTION_DIST_INPUTS]
         if not config.use_critic:
             logits.backward(ppo_gradient(terms, rows, logits.detach())[0])
@@ -225,6 +235,20 @@ class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
         )
         gradients = ppo_gradient(terms, rows, logits.detach(), values.detach())
         torch.autograd.backward([logits, values], list(gradients))
+
+    def _terms(self, module_id: str, config: Any) -> PPOTerms:
+        """The loss's coefficients as they stand now."""
+        return PPOTerms(
+            clip=config.clip_param,
+            kl_coefficient=(
+                float(self.curr_kl_coeffs_per_module[module_id]) if config.use_kl_loss else 0.0
+            ),
+            entropy_coefficient=float(
+                self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
+            ),
+            value_coefficient=config.vf_loss_coeff,
+            value_clip=config.vf_clip_param,
+        )
 
     def _share_of_rows(self, training_data: TrainingData) -> float:
         """This learner's part of all learners' rows."""

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import (
+    DefaultPPOTorchRLModule,
+)
+from ray.rllib.core.models.torch.encoder import TorchActorCriticEncoder, TorchMLPEncoder
+from ray.rllib.core.models.torch.heads import TorchFreeLogStdMLPHead, TorchMLPHead
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.tune import Checkpoint
 from ray.tune.trainable.trainable import _TrainingResult
@@ -37,6 +42,37 @@ def free_log_std(module: Any) -> Any:
     None for a policy that has no such parameter.
     """
     return getattr(module.pi, "log_std", None)
+
+
+def layers_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
+    """The layers of a PPO module's network, first to last.
+
+    Empty for another module than RLlib's own, for a network that is not an encoder and a head of
+    dense layers, and for a value network that shares its encoder with the policy.
+    """
+    encoder: Any = getattr(module, "encoder", None)
+    if type(module) is not DefaultPPOTorchRLModule or type(encoder) is not TorchActorCriticEncoder:
+        return []
+    if network == "policy":
+        part = encoder.encoder if encoder.config.shared else encoder.actor_encoder
+        head = module.pi
+    else:
+        part = None if encoder.config.shared else encoder.critic_encoder
+        head = module.vf
+    if type(part) is not TorchMLPEncoder or type(head) not in (
+        TorchMLPHead,
+        TorchFreeLogStdMLPHead,
+    ):
+        return []
+    return [*part.net.mlp, *head.net.mlp]
+
+
+def log_std_of(module: Any) -> tuple[Any, float]:
+    """A Gaussian policy's `free_log_std`, and what logarithms of its standard deviations are
+    clipped to, on both sides."""
+    head = module.pi
+    limit = float(head.log_std_clip_param) if head.clip_log_std else float("inf")
+    return free_log_std(module), limit
 
 
 def update_unreduced(learner: Any, **kwargs: Any) -> None:

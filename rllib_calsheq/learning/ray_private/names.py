@@ -70,6 +70,21 @@ RAY_NAMES = (
             ".default_ppo_torch_rl_module"),
     RayName(f"{_RLLIB}.core.models.torch.heads.TorchFreeLogStdMLPHead", "log_std", "reads",
             "the logarithm of the standard deviation, one for all states"),
+    RayName(_MODULE, "vf", "reads", "the value network's head", f"{_RLLIB}.algorithms.ppo.torch"
+            ".default_ppo_torch_rl_module"),
+    RayName(_MODULE, "encoder", "reads", "layers of both networks", f"{_RLLIB}.algorithms.ppo.torch"
+            ".default_ppo_torch_rl_module"),
+    *(RayName(f"{_RLLIB}.core.models.torch.encoder.TorchActorCriticEncoder", name, "reads",
+              "layers of a network", f"{_RLLIB}.core.models.base")
+      for name in ("encoder", "actor_encoder", "critic_encoder")),
+    RayName(f"{_RLLIB}.core.models.torch.encoder.TorchMLPEncoder", "net", "reads",
+            "layers of a network", f"{_RLLIB}.core.models.torch.encoder"),
+    *(RayName(f"{_RLLIB}.core.models.torch.heads.{head}", name, "reads",
+              "layers of a network, and what it clips", f"{_RLLIB}.core.models.torch.heads")
+      for head in ("TorchMLPHead", "TorchFreeLogStdMLPHead")
+      for name in ("net", "clip_log_std", "log_std_clip_param")),
+    RayName(f"{_RLLIB}.core.models.torch.primitives.TorchMLP", "mlp", "reads",
+            "layers of a network", f"{_RLLIB}.core.models.torch.primitives"),
     # Learners: what they hold.
     RayName(_LEARNER, "_params", "reads", "the parameters that are trained, by name"),
     RayName(_LEARNER, "_named_optimizers", "reads", "the optimizers"),

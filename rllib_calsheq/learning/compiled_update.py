@@ -1,0 +1,279 @@
+"""Which of PPO's updates run compiled, and the weights and moments that they share with RLlib.
+
+Compiled are perceptrons of any depth and width, with tanh or ReLU, for Gaussian actions, with a
+value network of its own or none, trained by plain Adam on a CPU. Everything else, and everything
+where Numba is missing, takes `LeanPPOLearner`'s steps one by one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from torch import nn
+
+from rllib_calsheq.learning.ppo_gradient import PPOTerms, has_closed_form
+from rllib_calsheq.learning.ray_private.access import layers_of, log_std_of
+
+logger = logging.getLogger(__name__)
+
+#: Columns of a batch in the order of the kernels, and their numbers of axes.
+COLUMNS = (
+    (Columns.OBS, 2),
+    (Columns.ACTIONS, 2),
+    (Columns.ACTION_DIST_INPUTS, 2),
+    (Columns.ACTION_LOGP, 1),
+    (Postprocessing.ADVANTAGES, 1),
+    (Postprocessing.VALUE_TARGETS, 1),
+)
+#: What Adam keeps of a parameter besides its number of steps.
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@cache
+def kernels() -> Any:
+    """The compiled functions; None, said once, where Numba cannot be imported."""
+    try:
+        from rllib_calsheq.learning import kernels as found
+    except ImportError as error:
+        logger.warning(
+            "PPO's updates are not compiled and take several times as long, since Numba cannot be "
+            f"imported ({error}); the results are the same up to rounding. Try `pip install numba`"
+        )
+        return None
+    return found
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function of Numba's, also where what it compiles cannot be kept: a full disk, say."""
+    try:
+        return function(*arguments)
+    except OSError:  # It is compiled by now, and has not run yet.
+        return function(*arguments)
+
+
+class CompiledUpdate:
+    """PPO's minibatch steps on one module, compiled.
+
+    Use `compiled_update`, which knows what can be.
+
+    Args:
+        policy: Layers of the policy network, first to last.
+        value: Layers of the value network; none for a policy without one.
+        log_std: The parameter with the logarithms of the standard deviations, if it is one.
+        limit: What these are clipped to, on both sides.
+    """
+
+    def __init__(
+        self,
+        policy: Sequence[nn.Module],
+        value: Sequence[nn.Module],
+        log_std: nn.Parameter | None,
+        limit: float,
+    ) -> None:
+        self._parameters: list[torch.Tensor] = []
+        self._policy, self._value = self._table(policy), self._table(value)
+        self._free_at = -1
+        if log_std is not None:
+            self._free_at = self._count()
+            self._parameters.append(log_std)
+        self._limit = limit
+        self._actions = log_std.numel() if log_std is not None else int(self._policy[-1, 1]) // 2
+
+    def _table(self, layers: Sequence[nn.Module]) -> npt.NDArray[np.int64]:
+        """A network as the kernels take it; its parameters join the others."""
+        found = kernels()
+        activations = {nn.Tanh: found.TANH, nn.ReLU: found.RELU}
+        rows: list[list[int]] = []
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                place = sum(row[found.OUTPUTS] for row in rows)
+                sizes = [layer.in_features, layer.out_features]
+                rows.append([*sizes, self._count(), place, found.LINEAR])
+                self._parameters += [layer.weight, layer.bias]
+            else:
+                rows[-1][found.ACTIVATION] = activations[type(layer)]
+        return np.array(rows, np.int64).reshape(len(rows), 5)
+
+    def _count(self) -> int:
+        return sum(parameter.numel() for parameter in self._parameters)
+
+    def take_steps(
+        self,
+        optimizer: torch.optim.Optimizer,
+        columns: Mapping[str, torch.Tensor],
+        minibatches: Sequence[torch.Tensor | None],
+        terms: PPOTerms,
+    ) -> int:
+        """Takes one step a minibatch until one's gradient is not finite.
+
+        Args:
+            optimizer: What has stepped these parameters before, and will.
+            columns: RLlib's columns, one row an agent step.
+            minibatches: Rows of each; all of the same number, or None for all rows.
+            terms: Coefficients of the loss.
+
+        Returns:
+            How many steps were taken: 0, too, where this batch or optimizer is not covered.
+        """
+        given = self._columns(columns)
+        if not minibatches or given is None or not _is_plain_adam(optimizer):
+            return 0
+        steps = self._steps_taken(optimizer)
+        if steps is None:
+            return 0
+        rows = len(given[0])
+        chosen = [np.arange(rows) if rows_of is None else rows_of for rows_of in minibatches]
+        (group,) = optimizer.param_groups
+        weights, moments = self._flat(optimizer, steps)
+        coefficients = (
+            terms.clip, terms.kl_coefficient, terms.entropy_coefficient, terms.value_coefficient,
+            terms.value_clip, self._limit,
+        )  # fmt: skip
+        with _one_blas_thread():
+            done: int = call(
+                kernels().take_steps,
+                np.concatenate(chosen).astype(np.int64, copy=False),
+                len(chosen[0]),
+                given,
+                weights,
+                self._policy,
+                self._value,
+                self._free_at,
+                np.array(coefficients, np.float32),
+                tuple(float(x) for x in (group["lr"], *group["betas"], group["eps"])),
+                steps,
+                moments,
+            )
+        if done:
+            self._put_back(optimizer, weights, moments, steps + done)
+        return done
+
+    def _columns(self, columns: Mapping[str, torch.Tensor]) -> tuple[npt.NDArray, ...] | None:
+        """The columns as the kernels take them; None if they are of another form."""
+        found = []
+        for name, axes in COLUMNS:
+            if name == Postprocessing.VALUE_TARGETS and not len(self._value):
+                name = Postprocessing.ADVANTAGES
+            column = columns[name]
+            if column.device.type != "cpu" or column.dtype != torch.float32 or column.ndim != axes:
+                return None
+            found.append(np.ascontiguousarray(column.detach().numpy()))
+        sizes = [array.shape[1] for array in found[:3]]
+        fits = sizes == [self._policy[0, 0], self._actions, 2 * self._actions]
+        return tuple(found) if fits else None
+
+    def _steps_taken(self, optimizer: torch.optim.Optimizer) -> int | None:
+        """Steps that Adam has taken; None if not the same number for all parameters."""
+        states = [optimizer.state.get(parameter) for parameter in self._parameters]
+        found = {int(state["step"]) if state else 0 for state in states}
+        return found.pop() if len(found) == 1 else None
+
+    def _flat(
+        self, optimizer: torch.optim.Optimizer, steps: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Copies of the parameters (P,) and of their moments (2, P)."""
+
+        def joined(tensors: Sequence[torch.Tensor]) -> npt.NDArray[np.float32]:
+            flat: npt.NDArray[np.float32] = torch.cat([t.detach().ravel() for t in tensors]).numpy()
+            return flat
+
+        weights = joined(self._parameters)
+        moments = np.zeros((2, len(weights)), np.float32)
+        if steps:
+            states = [optimizer.state[parameter] for parameter in self._parameters]
+            for row, name in zip(moments, MOMENTS, strict=True):
+                row[:] = joined([state[name] for state in states])
+        return weights, moments
+
+    @torch.no_grad()
+    def _put_back(
+        self,
+        optimizer: torch.optim.Optimizer,
+        weights: npt.NDArray[np.float32],
+        moments: npt.NDArray[np.float32],
+        steps: int,
+    ) -> None:
+        """Writes parameters and moments where RLlib's learner has them."""
+        first = 0
+        for parameter in self._parameters:
+            part = slice(first, first + parameter.numel())
+            state = optimizer.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32)
+                state |= {name: torch.zeros_like(parameter) for name in MOMENTS}
+            state["step"].fill_(steps)
+            parameter.copy_(torch.from_numpy(weights[part]).view_as(parameter))
+            for row, name in zip(moments, MOMENTS, strict=True):
+                state[name].copy_(torch.from_numpy(row[part]).view_as(parameter))
+            first = part.stop
+
+
+def compiled_update(module: Any, use_critic: bool) -> CompiledUpdate | None:
+    """The compiled update of a module of RLlib's; None for one that steps one by one.
+
+    Args:
+        module: The module.
+        use_critic: Whether its value network is trained.
+    """
+    if not has_closed_form(module):
+        return None
+    policy, value = layers_of(module, "policy"), layers_of(module, "value") if use_critic else []
+    if not _is_perceptron(policy) or (use_critic and not _is_perceptron(value)):
+        return None
+    if kernels() is None:
+        return None
+    return CompiledUpdate(policy, value, *log_std_of(module))
+
+
+def _is_perceptron(layers: Sequence[nn.Module]) -> bool:
+    """Whether these are Linear layers with biases, each with at most one activation after it."""
+    linear = [isinstance(layer, nn.Linear) for layer in layers]
+    doubled = any(not a and not b for a, b in itertools.pairwise(linear))
+    if not layers or not linear[0] or doubled:
+        return False
+    return all(
+        type(layer) in (nn.Tanh, nn.ReLU)
+        or (
+            type(layer) is nn.Linear
+            and layer.bias is not None
+            and layer.weight.device.type == "cpu"
+            and layer.weight.dtype == torch.float32
+        )
+        for layer in layers
+    )
+
+
+def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer is Adam in the form of the kernels."""
+    others = ("weight_decay", "amsgrad", "maximize", "differentiable")
+    return (
+        type(optimizer) is torch.optim.Adam
+        and len(optimizer.param_groups) == 1
+        and not any(optimizer.param_groups[0][name] for name in others)
+    )
+
+
+@cache
+def _blas() -> Any:
+    """What sets the threads of the BLAS that Numba calls."""
+    import scipy.linalg.cython_blas  # noqa: F401 - loads it
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Products of blocks this small are many times slower on several threads."""
+    with _blas().limit(limits=1):
+        yield
