@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.tune import Checkpoint
 from ray.tune.trainable.trainable import _TrainingResult
@@ -37,6 +38,13 @@ def free_log_std(module: Any) -> Any:
     None for a policy that has no such parameter.
     """
     return getattr(module.pi, "log_std", None)
+
+
+def mean_layers(module: Any) -> list[torch.nn.Linear]:
+    """The linear layers that make a policy's means of its observations, in their order."""
+    encoder = getattr(module.encoder, "actor_encoder", None) or module.encoder.encoder
+    parts = [*encoder.modules(), *module.pi.net.modules()]
+    return [part for part in parts if isinstance(part, torch.nn.Linear)]
 
 
 def update_unreduced(learner: Any, **kwargs: Any) -> None:

@@ -70,6 +70,8 @@ RAY_NAMES = (
             ".default_ppo_torch_rl_module"),
     RayName(f"{_RLLIB}.core.models.torch.heads.TorchFreeLogStdMLPHead", "log_std", "reads",
             "the logarithm of the standard deviation, one for all states"),
+    RayName(_MODULE, "encoder", "reads", "the layers before the policy's head",
+            f"{_RLLIB}.algorithms.ppo.torch.default_ppo_torch_rl_module"),
     # Learners: what they hold.
     RayName(_LEARNER, "_params", "reads", "the parameters that are trained, by name"),
     RayName(_LEARNER, "_named_optimizers", "reads", "the optimizers"),
