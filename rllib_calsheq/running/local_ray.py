@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from rllib_calsheq.learning.ray_private.access import no_idle_workers
 from rllib_calsheq.running.waiting import on_cluster
 
 
@@ -47,6 +48,7 @@ def start_ray(cpus: int, verbose: bool = False, log_to_driver: bool | None = Non
         num_cpus=None if joins else cpus,
         log_to_driver=verbose if log_to_driver is None else log_to_driver,
         logging_level=logging.INFO if verbose else logging.ERROR,
+        **({} if joins else no_idle_workers()),
     )
 
 

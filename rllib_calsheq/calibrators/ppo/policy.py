@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -55,7 +56,23 @@ class IncrementPolicy:
     def __init__(self, dim: int, observed: int, config: PPOCalibratorConfig, seed: int) -> None:
         self._dim = dim
         self._config = config
-        self._learner = self._build_learner(observed, seed)
+        self._observed = observed
+        self._seed = seed
+        #: The state that the learner is to begin with; None for its first one.
+        self._restored: dict[str, Any] | None = None
+
+    @cached_property
+    def _learner(self) -> LeanPPOLearner:
+        """RLlib's learner, built when it is first needed.
+
+        Checking a configuration and evaluating a run make a calibrator that never learns, and
+        Torch's optimizers load modules for more than a second.
+        """
+        learner = self._build_learner(self._observed, self._seed)
+        if self._restored is not None:
+            learner.set_state(self._restored)
+            self._restored = None
+        return learner
 
     def set_learning_rate(self, rate: float) -> None:
         """Sets the optimizer's rate."""
@@ -224,7 +241,11 @@ class IncrementPolicy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` gave."""
-        self._learner.set_state(copy.deepcopy(dict(state)))
+        restored = copy.deepcopy(dict(state))
+        if "_learner" in vars(self):
+            self._learner.set_state(restored)
+        else:
+            self._restored = restored
 
 
 def _number(value: Any) -> float:

@@ -47,6 +47,16 @@ def mean_layers(module: Any) -> list[torch.nn.Linear]:
     return [part for part in parts if isinstance(part, torch.nn.Linear)]
 
 
+def no_idle_workers() -> dict[str, Any]:
+    """Arguments of ``ray.init()`` for a Ray that starts no process before something runs in it.
+
+    Tune's trials run in processes of their own; those that Ray starts beforehand, one a CPU, would
+    wait to the end, and cost a second of a core while all else starts.
+    """
+    off = ("prestart_worker_first_driver", "enable_worker_prestart")
+    return {"_system_config": dict.fromkeys(off, False)}
+
+
 def update_unreduced(learner: Any, **kwargs: Any) -> None:
     """``learner.update()`` that leaves its metrics where they can be peeked at."""
     learner.update(**kwargs, _no_metrics_reduce=True)
