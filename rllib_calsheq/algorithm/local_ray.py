@@ -16,6 +16,7 @@ import ray
 
 from rllib_calsheq.algorithm.calsheq import CALSHEQ
 from rllib_calsheq.algorithm.config import CALSHEQConfig
+from rllib_calsheq.learning.ray_private.access import no_idle_workers
 
 #: Seconds that a cluster has to answer.
 ANSWER_S = 10.0
@@ -73,6 +74,7 @@ def start_ray(cpus: int, verbose: bool = False, log_to_driver: bool | None = Non
         num_cpus=None if joins else cpus,
         log_to_driver=verbose if log_to_driver is None else log_to_driver,
         logging_level=logging.INFO if verbose else logging.ERROR,
+        **({} if joins else no_idle_workers()),
     )
 
 

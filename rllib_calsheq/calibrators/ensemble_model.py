@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from rllib_calsheq.calibrators.recursive_ridge import RecursiveRidge
 from rllib_calsheq.core.parameter_map import Prior
@@ -64,7 +64,10 @@ def to_logits(profiles: npt.ArrayLike, margin: float = EDGE) -> FloatArray:
 
 def from_logits(coordinates: FloatArray) -> FloatArray:
     """Profiles in the unit cube, `EDGE` inside of it, of their logits."""
-    return np.asarray(np.clip(expit(coordinates), EDGE, 1.0 - EDGE))
+    # NumPy's exponential takes a fifth of the time of SciPy's `expit`; one that overflows gives 0.
+    with np.errstate(over="ignore"):
+        inside = 1.0 / (1.0 + np.exp(-coordinates))
+    return np.asarray(np.clip(inside, EDGE, 1.0 - EDGE))
 
 
 def prior_in_logits(prior: Prior, usual_std: float) -> tuple[FloatArray, FloatArray]:

@@ -91,8 +91,9 @@ class RecursiveRidge:
 
 def solve_ridge(gram: FloatArray, ridge: float, moments: FloatArray) -> FloatArray:
     """Coefficients of a ridge regression, shape of ``moments``."""
-    penalised = gram.copy()
-    penalised.flat[:: len(gram) + 1] += ridge
+    # In Fortran's order, so that LAPACK need not make a copy of its own.
+    penalised = gram.T.copy(order="F")
+    np.fill_diagonal(penalised, penalised.diagonal() + ridge)
     # The sizes are checked, and so is that the outcomes are finite.
-    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
+    factor = scipy.linalg.cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(scipy.linalg.cho_solve(factor, moments, check_finite=False))

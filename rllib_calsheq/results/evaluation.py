@@ -126,7 +126,11 @@ class FrozenRun:
         self.calibration: Calibration = self.config.build_calibration()
         self.calibration.load_state_dict(calibration_state(self.path, trusted))
         self.targets = self.calibration.targets
-        self._runner = self.config.env_runner_cls(config=self.config, worker_index=0)
+        # Its random streams have names. Seeding Torch, RLlib asks for deterministic algorithms, for
+        # which Torch loads its compiler: more than a second, and nothing here differs by it.
+        unseeded = self.config.copy(copy_frozen=False)
+        unseeded.seed = None
+        self._runner = self.config.env_runner_cls(config=unseeded, worker_index=0)
         self._runner.module[SHARED_POLICY].set_state(module_state(self.path, SHARED_POLICY))
 
     @property

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rllib_calsheq.core.files import replacing
@@ -35,6 +35,8 @@ from rllib_calsheq.results.run_axes import (
 )
 
 COLUMNS = 4
+#: Pixels an inch.
+DPI = 110
 #: Room for the title of a whole figure, in inches.
 TITLE_WIDTH, TITLE_HEIGHT = 7.5, 0.6
 
@@ -49,7 +51,6 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
     Returns:
         Paths of the files. Pictures for which the run has no numbers are left out.
     """
-    mpl.use("Agg")
     history = read_history(trial)
     params = params_of(trial)
     known, found = target_file_of(params), problem_of(params)
@@ -69,7 +70,8 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
             continue
         path = target_folder / f"{name}.png"
         with replacing(path) as unfinished:
-            figure.savefig(unfinished, dpi=110)
+            # Not `savefig`, which draws all of it once more, unseen, to lay it out.
+            FigureCanvasAgg(figure).print_png(unfinished)
         drawn.append(path)
     return drawn
 
@@ -77,7 +79,7 @@ def draw_trial(trial: Path, folder: Path | None = None) -> list[Path]:
 def _reward_figure(history: pd.DataFrame, known: dict[str, Any]) -> Figure | None:
     if not known.get("targets"):
         return None
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=DPI)
     return figure if draw_reward(figure.subplots(), history, known.get("ceiling")) else None
 
 
@@ -85,7 +87,7 @@ def _supertype_figure(history: pd.DataFrame) -> Figure | None:
     names = names_of(history, RETURNS)
     if not names:
         return None
-    figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained")
+    figure = Figure(figsize=(7, 2.8 * len(names)), layout="constrained", dpi=DPI)
     for axes, name in zip(figure.subplots(len(names), squeeze=False).flat, names, strict=True):
         draw_return(axes, history, name)
     return figure
@@ -98,7 +100,7 @@ def _panels(
     # A figure of one panel is as wide as its title all the same.
     columns = min(columns, count)
     size = (max(TITLE_WIDTH, width * columns), height * rows + TITLE_HEIGHT)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained", dpi=DPI)
     grid = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     for axes in grid[count:]:
         axes.set_visible(False)

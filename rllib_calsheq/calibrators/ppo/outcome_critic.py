@@ -85,9 +85,6 @@ class OutcomeCritic:
         self._recent_profiles: FloatArray = np.zeros((0, dim))
         self._recent_features: FloatArray = np.zeros((0, size))
         self._recent_misses: FloatArray = np.zeros((0, K))
-        #: Residuals (R, K), those of outcomes that happened first, and how many these are (K,).
-        self._residuals: FloatArray = np.zeros((0, K))
-        self._num_residuals: npt.NDArray[np.intp] = np.zeros(K, dtype=np.intp)
 
     def update(self, profiles: FloatArray, outcomes: FloatArray) -> dict[str, float]:
         """Adds one stage of episodes and fits again.
@@ -115,7 +112,6 @@ class OutcomeCritic:
         self._recent_profiles = _append(self._recent_profiles, profiles)
         self._recent_features = _append(self._recent_features, features)
         self._recent_misses = _append(self._recent_misses, missing)
-        self._find_residuals()
         return {"critic_error": float(np.sqrt(np.mean(error**2))) if error.size else np.nan}
 
     def expected_reward(
@@ -129,13 +125,13 @@ class OutcomeCritic:
                 profiles, so that they cancel in differences.
             rng: Generator that draws the residuals.
         """
+        residuals, num_residuals = self._standard_residuals()
         # Single precision is enough here, and half the time.
-        features = self._features(profiles.astype(np.float32))
+        features = self._features(profiles.astype(np.float32, copy=False))
         mean, happens = self._split(self._outcomes.predict(features))
         noise_scale = self._noise_scale(features)
-        residuals = self._residuals
         # Of an outcome that never happened, the first: 0.
-        last = np.maximum(self._num_residuals, 1)
+        last = np.maximum(num_residuals, 1)
         drawn = rng.integers(last, size=(num_noise, residuals.shape[1]))
         noise = np.take_along_axis(residuals, drawn, axis=0).astype(np.float32)
         fit = np.zeros_like(mean)
@@ -146,7 +142,7 @@ class OutcomeCritic:
 
     def mean_reward(self, profiles: FloatArray) -> FloatArray:
         """The known reward (M,) of the expected outcomes of profiles (M, d)."""
-        features = self._features(profiles.astype(np.float32))
+        features = self._features(profiles.astype(np.float32, copy=False))
         misses, happens = self._expected(features)
         fit = np.clip(happens, 0.0, 1.0) / (1 + self._targets.losses(misses))
         return np.asarray(fit @ self._targets.weights)
@@ -199,46 +195,47 @@ class OutcomeCritic:
         for name in self._STATE:
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
         self._recent_features = self._features(self._recent_profiles)
-        self._find_residuals()
 
     _STATE = ("recent_profiles", "recent_misses")
 
     def _features(self, profiles: FloatArray) -> FloatArray:
         """Features (M, p) of profiles (M, d): constant, first and second order."""
-        centred = 2.0 * profiles - 1.0
-        features = np.empty((len(centred), self._size), centred.dtype)
-        features[:, 0] = CONSTANT_WEIGHT
-        features[:, 1 : 1 + self._dim] = centred
+        centred = np.ascontiguousarray(2.0 * profiles.T - 1.0)
+        # One feature after the other, so that the products of a parameter are made in one piece.
+        features = np.empty((self._size, centred.shape[1]), centred.dtype)
+        features[0] = CONSTANT_WEIGHT
+        features[1 : 1 + self._dim] = centred
         weighted = SECOND_ORDER_WEIGHT * centred
-        if not self._products:
-            features[:, 1 + self._dim :] = weighted * centred
-            return features
         first = 1 + self._dim
-        # Row by row of the upper triangle: gathering the columns of all pairs is far slower.
+        if not self._products:
+            np.multiply(weighted, centred, out=features[first:])
+            return features.T
         for i in range(self._dim):
             last = first + self._dim - i
-            np.multiply(weighted[:, i, None], centred[:, i:], out=features[:, first:last])
+            np.multiply(weighted[i], centred[i:], out=features[first:last])
             first = last
-        return features
+        return features.T
 
     def _first_order(self, features: FloatArray) -> FloatArray:
         """The constant and the first-order ones (M, 1 + d) of features (M, p)."""
         return features[:, : 1 + self._dim]
 
-    def _find_residuals(self) -> None:
-        """Finds the residuals of the recent episodes in units of the noise at their profiles."""
+    def _standard_residuals(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+        """Residuals of the recent episodes in units of the noise at their profiles.
+
+        Returns:
+            Residuals (R, K), those of outcomes that happened first, and how many these are (K,).
+        """
         features = self._recent_features
         if self._noise is not None and len(features):
             levels = self._noise.predict(self._first_order(features)).mean(axis=0)
             self._usual_noise = np.maximum(levels, LEAST_NOISE)
-        mean, _ = self._split(self._outcomes.predict(features))
-        residuals = (self._recent_misses - mean) / self._noise_scale(features)
+        residuals = self._plain_residuals() / self._noise_scale(features)
         happened = ~np.isnan(residuals)
-        self._num_residuals = happened.sum(axis=0)
         if not happened.all():
             order = np.argsort(~happened, axis=0, kind="stable")
             residuals = np.nan_to_num(np.take_along_axis(residuals, order, axis=0))
-        self._residuals = residuals
+        return residuals, happened.sum(axis=0)
 
     def _noise_scale(self, features: npt.NDArray) -> npt.NDArray:
         """Mean absolute residual at a profile, (M, K); (1, K) of ones if it is the same for all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +19,9 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
+from rllib_calsheq.calibrators.ppo.increment_learner import IncrementLearner
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
+from rllib_calsheq.learning.ppo_gradient import LOG_SQRT_2_PI
 from rllib_calsheq.learning.ray_private.access import (
     free_log_std,
     sampling_pass,
@@ -53,7 +56,23 @@ class IncrementPolicy:
     def __init__(self, dim: int, observed: int, config: PPOCalibratorConfig, seed: int) -> None:
         self._dim = dim
         self._config = config
-        self._learner = self._build_learner(observed, seed)
+        self._observed = observed
+        self._seed = seed
+        #: The state that the learner is to begin with; None for its first one.
+        self._restored: dict[str, Any] | None = None
+
+    @cached_property
+    def _learner(self) -> LeanPPOLearner:
+        """RLlib's learner, built when it is first needed.
+
+        Checking a configuration and evaluating a run make a calibrator that never learns, and
+        Torch's optimizers load modules for more than a second.
+        """
+        learner = self._build_learner(self._observed, self._seed)
+        if self._restored is not None:
+            learner.set_state(self._restored)
+            self._restored = None
+        return learner
 
     def set_learning_rate(self, rate: float) -> None:
         """Sets the optimizer's rate."""
@@ -62,9 +81,11 @@ class IncrementPolicy:
     def _build_learner(self, observed: int, seed: int) -> LeanPPOLearner:
         """RLlib's PPO learner of one-step episodes, its weights drawn from the seed alone."""
         cfg = self._config
+        # Imagined increments come in many from each state.
+        learner_class = LeanPPOLearner if cfg.critic == "none" else IncrementLearner
         ppo = (
             PPOConfig()
-            .learners(num_learners=0, num_gpus_per_learner=0, learner_class=LeanPPOLearner)
+            .learners(num_learners=0, num_gpus_per_learner=0, learner_class=learner_class)
             .training(
                 gamma=0.0,
                 lr=cfg.learning_rate,
@@ -116,29 +137,29 @@ class IncrementPolicy:
     def sample(
         self, observations: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Actions of observations (M, p) with standard normal noise (M, d).
+        """Actions of observations (M, p) with standard normal noise (M, d), or A each, (M, A, d).
 
         Returns:
             Columns of RLlib's batch: observations, actions, their log-probabilities, inputs of the
             distribution.
         """
-        with torch.no_grad():
-            inputs = self._inputs(observations)
-            mean, log_std = inputs.chunk(2, dim=-1)
-            actions = mean + log_std.exp() * torch.from_numpy(noise)
-            distribution = self._module.get_exploration_action_dist_cls().from_logits(inputs)
-            logp = distribution.logp(actions)
+        inputs = self._inputs(observations).numpy()
+        mean, log_std = np.split(inputs, 2, axis=-1)
+        if noise.ndim > mean.ndim:
+            mean, log_std = mean[:, None], log_std[:, None]
+        constant = (log_std + np.float32(LOG_SQRT_2_PI)).sum(axis=-1)
         return {
             Columns.OBS: observations,
-            Columns.ACTIONS: actions.numpy(),
-            Columns.ACTION_LOGP: logp.numpy(),
-            Columns.ACTION_DIST_INPUTS: inputs.numpy(),
+            Columns.ACTIONS: mean + np.exp(log_std) * noise,
+            Columns.ACTION_LOGP: np.float32(-0.5) * np.square(noise).sum(axis=-1) - constant,
+            Columns.ACTION_DIST_INPUTS: inputs,
         }
 
     def _inputs(self, observations: npt.NDArray[np.float32]) -> torch.Tensor:
         """Means and logarithms of the standard deviations of the actions, (M, 2 d)."""
         # Nothing in this module differs between training and evaluation.
-        outputs = sampling_pass(self._module)({Columns.OBS: torch.from_numpy(observations)})
+        with torch.no_grad():
+            outputs = sampling_pass(self._module)({Columns.OBS: torch.from_numpy(observations)})
         return outputs[Columns.ACTION_DIST_INPUTS]
 
     def values(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -220,7 +241,11 @@ class IncrementPolicy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` gave."""
-        self._learner.set_state(copy.deepcopy(dict(state)))
+        restored = copy.deepcopy(dict(state))
+        if "_learner" in vars(self):
+            self._learner.set_state(restored)
+        else:
+            self._restored = restored
 
 
 def _number(value: Any) -> float:

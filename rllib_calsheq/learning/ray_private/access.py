@@ -75,6 +75,16 @@ def log_std_of(module: Any) -> tuple[Any, float]:
     return free_log_std(module), limit
 
 
+def no_idle_workers() -> dict[str, Any]:
+    """Arguments of ``ray.init()`` for a Ray that starts no process before something runs in it.
+
+    Tune's trials run in processes of their own; those that Ray starts beforehand, one a CPU, would
+    wait to the end, and cost a second of a core while all else starts.
+    """
+    off = ("prestart_worker_first_driver", "enable_worker_prestart")
+    return {"_system_config": dict.fromkeys(off, False)}
+
+
 def update_unreduced(learner: Any, **kwargs: Any) -> None:
     """``learner.update()`` that leaves its metrics where they can be peeked at."""
     learner.update(**kwargs, _no_metrics_reduce=True)

@@ -62,6 +62,8 @@ STORED_AS = {
 }
 
 RAY_NAMES = (
+    RayName("ray._private.parameter.RayParams", "_system_config", "passes",
+            "no worker is started before it is needed"),
     # Modules: the hooks behind forward_exploration(), forward_inference(), forward_train().
     RayName(_MODULE, "_forward_exploration", "calls", "a pass to sample with", _TORCH_MODULES),
     RayName(_MODULE, "_forward_inference", "calls", "a pass to act greedily with", _TORCH_MODULES),
