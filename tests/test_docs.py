@@ -24,8 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     [
         *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
-        *(ROOT / "docs" / "results").rglob("README.md"),
+        *(path for path in (ROOT / "docs").rglob("*.md") if path.name != "summary.md"),
     ]
 )
 EXAMPLES = sorted((ROOT / "tuned_examples").glob("*.yaml"))
@@ -103,8 +102,8 @@ def test_every_command_parses(document, words):
         assert load_experiments(folder / file, args.overrides)
 
 
-def test_the_readme_lists_every_flag():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_commands_lists_every_flag():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     table = text[text.index("| command | flag |") :].split("\n\n")[0]
     listed = set(re.findall(r"`(--?[a-z][a-z0-9-]*)", table))
     known = set()
@@ -135,7 +134,8 @@ def test_every_tuned_example_is_ready_to_run(file):
     (experiment,) = load_experiments(file)
     train.check(experiment)
     assert f"rllib train -f tuned_examples/{file.name}" in file.read_text(encoding="utf-8")
-    assert f"tuned_examples/{file.name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert f"tuned_examples/{file.name}" in page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -146,7 +146,7 @@ def test_links_lead_somewhere(document):
 
 
 def test_the_documented_fields_are_the_classes_fields():
-    assert set(table_names("README.md", "| field | default |")) == own_fields(
+    assert set(table_names("docs/fields.md", "| field | default |")) == own_fields(
         CALSHEQConfig, PPOConfig
     )
     assert set(table_names("docs/calibrator.md", "| field | default |")) == own_fields(
@@ -157,7 +157,7 @@ def test_the_documented_fields_are_the_classes_fields():
 
 
 def test_the_documented_defaults_are_the_classes_defaults():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "fields.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.M))
     config = CALSHEQConfig()
     for name in own_fields(CALSHEQConfig, PPOConfig):
