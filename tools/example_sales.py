@@ -1,4 +1,4 @@
-"""Writes docs/data/sales.csv, the table of the Start page: sales of three shops whose types are known.
+"""Writes docs/data/sales.csv, the table of the Start page: three shops of known types.
 
 How to run: python tools/example_sales.py
 
@@ -64,11 +64,13 @@ def main() -> None:
         )
         result.simulate(episodes=1, seed=1)
     trades = Recorded.trades
+    # Nobody sells in steps of a lot: so that deciles are not lumpy (docs/targets.md).
+    within = np.random.default_rng(0).uniform(-0.5, 0.5, len(trades.quantity))
     table = pd.DataFrame(
         {
             "day": trades.step + 1,
             "shop": np.array(SHOPS)[trades.merchant],
-            "kilograms": np.round(trades.quantity * KILOGRAMS, 1),
+            "kilograms": np.round((trades.quantity + within) * KILOGRAMS, 2),
         }
     )
     FILE.parent.mkdir(exist_ok=True)
