@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,8 @@ def test_every_python_snippet_runs(tmp_path):
     # One process for all, so that Ray starts once.
     script = tmp_path / "snippets.py"
     script.write_text("\n".join(text for _, text in found), encoding="utf-8")
+    # What readers are told to put beside it.
+    shutil.copytree(ROOT / "docs" / "data", tmp_path, dirs_exist_ok=True)
     run = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
