@@ -55,6 +55,10 @@ def run(name: str, cut: bool, patience: float = PATIENCE) -> Any:
         shutil.copytree(DOCS / "data", folder, dirs_exist_ok=True)
         resources = {"metadata": {"path": folder}}
         NotebookClient(notebook, timeout=patience, resources=resources).execute()
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                if "text" in output:
+                    output.text = output.text.replace(f"{folder}/", "")
     cells[0].source = whole
     return notebook
 
