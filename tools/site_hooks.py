@@ -27,8 +27,10 @@ SOURCES = "source"
 #: A link of Markdown: its text and an image's mark stay, its address is rewritten.
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cfg": "ini", ".toml": "toml", ".cff": "yaml"}
-#: Styles of pandas' tables; the site has its own.
-STYLES = re.compile(r"<style scoped>.*?</style>\n?", re.DOTALL)
+#: What pandas says of how its tables look; the site's look is its own.
+STYLES = re.compile(
+    r"<style scoped>.*?</style>\n?|(?<=<table) border=\"1\" class=\"dataframe\"", re.DOTALL
+)
 HIDDEN = "---\nsearch:\n  exclude: true\n---\n"
 
 
