@@ -1,4 +1,4 @@
-"""The README's cluster recipes, on three hosts with addresses of their own."""
+"""The recipes of docs/cluster.md, on three hosts with addresses of their own."""
 
 from __future__ import annotations
 
@@ -95,11 +95,10 @@ def finished(job, storage, name):
 
 
 def recipes(section):
-    """The bash blocks of a section of the README."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"### {section}\n")[2]
-    return re.findall(
-        r"^```bash\n(.*?)^```$", text.partition("\n### ")[0], re.DOTALL | re.MULTILINE
-    )
+    """The bash blocks of a section of docs/cluster.md."""
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    text = page.partition(f"## {section}\n")[2]
+    return re.findall(r"^```bash\n(.*?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
 
 
 def submitted(hosts, place, recipe, storage):
@@ -115,7 +114,7 @@ def test_a_job_on_hosts_with_the_project_installed(place, installed):
     environment = {"RAY_AUTH_MODE": "disabled"}
     with Hosts(place / "a", place / "shared", 3, environment, installed) as hosts:
         hosts.start(cpus=1)
-        submitted(hosts, place, recipes("On a cluster")[0], "installed")
+        submitted(hosts, place, recipes("Three recipes")[0], "installed")
 
 
 def test_a_job_that_is_stopped_is_saved_and_says_how_to_go_on(place, installed):
@@ -147,7 +146,7 @@ def test_a_job_that_is_stopped_is_saved_and_says_how_to_go_on(place, installed):
 
 def test_jobs_that_bring_the_project_along_to_hosts_with_ray_alone(place):
     """As working directory and as a wheel, with a token that all hosts have."""
-    _, as_directory, as_wheel = recipes("On a cluster")
+    _, as_directory, as_wheel = recipes("Three recipes")
     # No host reaches a package index.
     environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/mnt/shared/wheels"}
     environment["RAY_AUTH_MODE"] = "token"

@@ -140,7 +140,8 @@ def test_constraints_pin_versions_within_the_bounds():
         assert specifier.operator == "==", pin
         assert "+" not in specifier.version, f"{pin}: a local version is one machine's"
         pinned[canonicalize_name(pin.name)] = specifier.version
-    for section, option in (("options", "install_requires"), ("options.extras_require", "test")):
+    extras = "options.extras_require"
+    for section, option in (("options", "install_requires"), (extras, "test"), (extras, "docs")):
         for requirement in requirements(section, option):
             name = canonicalize_name(requirement.name)
             assert name in pinned, f"constraints.txt does not pin {name}"

@@ -19,9 +19,10 @@ HEADER = """\
 
 CALSHEQ is RLlib's PPO with a schedule of its own, so that most, but not all, fields of RLlib's
 `PPOConfig` mean something here. Every field is listed below; one that would have no effect is
-refused with a sentence, and none is ignored. CALSHEQ's own fields are in the
-[README](../README.md), the environment's go under `env_config`. Keys of an experiment file's
-`config` are these names, flat: RLlib's methods (`training`, `env_runners`, ...) are for Python.
+refused with a sentence, and none is ignored. CALSHEQ's own fields have
+[a page of their own](fields.md), the environment's go under `env_config`. Keys of an experiment
+file's `config` are these names, flat: RLlib's methods (`training`, `env_runners`, ...) are for
+Python.
 
 This page is written by `python tools/document_fields.py` from the table in
 [rllib_fields.py](../rllib_calsheq/algorithm/rllib_fields.py).
