@@ -189,6 +189,7 @@ class AdaptedEnv(MultiAgentEnv):
     def _supertype(self, agent: Any) -> str:
         """The supertype of an agent, by what the user says or by its name."""
         known, said = self.supertype_space.supertypes, self._recipe.supertype_of
+        found: str | None
         if said is None:
             found = known[0] if len(known) == 1 else str(agent).rpartition("_")[0]
         else:
@@ -241,9 +242,8 @@ class AdaptedEnv(MultiAgentEnv):
         for agent, shown in observations.items():
             space = self.observation_spaces[agent]
             if space is not self._shown[agent]:
-                parts = [flatten(self._shown[agent], shown)]
-                parts += [self._types[agent]] if self._types else []
-                shown = np.concatenate(parts, dtype=np.float32, casting="unsafe")
+                flat = np.asarray(flatten(self._shown[agent], shown), np.float32)
+                shown = np.concatenate([flat, self._types[agent]]) if self._types else flat
             found[agent] = shown
         return found
 
