@@ -143,7 +143,7 @@ class AdaptedEnv(MultiAgentEnv):
         self._types = self._draw_types(int(seed))
         observations, infos = self._env.reset(seed=int(seed), options=options)
         self._episode = PlayedEpisode(self._env, [observations], infos=[infos or {}])
-        self.agents = [a for a in self.possible_agents if a in observations]
+        self._there = self.agents = [a for a in self.possible_agents if a in observations]
         return self._seen(observations), {}
 
     def step(self, action_dict: Mapping[Any, Any]) -> tuple[dict, dict, dict, dict, dict]:
@@ -282,13 +282,14 @@ class AdaptedParallelEnv(AdaptedEnv):
 
     def _step(self, actions: Mapping[Any, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """PettingZoo's step, its ends in RLlib's form."""
-        there = list(self.agents)
+        there = self._there
         seen, rewards, terminated, truncated, infos = self._env.step(dict(actions))
         gone = {a for ends in (terminated, truncated) for a, end in ends.items() if end}
         came = [a for a in self._env.agents if a not in there and a not in gone]
-        self.agents = [a for a in [*there, *came] if a not in gone]
-        known = [*there, *came]
-        over = not self.agents or not self._env.agents
+        # RLlib counts those that have just left, PettingZoo does not.
+        self.agents = known = [*there, *came]
+        self._there = [a for a in known if a not in gone]
+        over = not self._there or not self._env.agents
         # Whoever is there when time is up could have gone on.
         out_of_time = over and any(truncated.get(a) and not terminated.get(a) for a in there)
         ends = {a: bool(terminated.get(a)) for a in known} | {"__all__": over and not out_of_time}

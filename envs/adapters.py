@@ -145,7 +145,7 @@ def _adapted(
     """A class of the caller's caller's module, its arguments checked."""
     made = "functions or classes that make an environment, e.g. parallel_env of a PettingZoo module"
     # Each particle has an environment of its own.
-    require(callable(env) and not hasattr(env, "possible_agents"), "env", env, made)
+    require(callable(env), "env", env, made)
     if not isinstance(space, SupertypeSpace):
         fits = isinstance(space, Sequence) and all(isinstance(p, Parameter) for p in space)
         require(fits, "space", space, "a SupertypeSpace, or the Parameters of one")
