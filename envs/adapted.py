@@ -25,6 +25,13 @@ SEEDS = 2**32
 class PlayedEpisode:
     """An episode of T steps, for the functions that measure its outcomes.
 
+    Example:
+        >>> from rllib_calsheq import PlayedEpisode
+        >>> def welfare(episode):
+        ...     return sum(sum(by_agent.values()) for by_agent in episode.rewards)
+        >>> welfare(PlayedEpisode(env=None, rewards=[{"a": 1.0, "b": 0.5}, {"b": 0.5}]))
+        2.0
+
     Attributes:
         env: The environment, as it is at the end.
         observations: By agent, as the environment gave them: at the start, then after each step;

@@ -46,18 +46,18 @@ def from_pettingzoo(
 
     Example:
         >>> import numpy as np
-        >>> from rllib_calsheq import Outcome, Parameter, check_environment, from_pettingzoo
         >>> from mpe2 import simple_spread_v3
-        >>> def set_sizes(env, profile, rng):
+        >>> from rllib_calsheq import Outcome, Parameter, check_environment, from_pettingzoo
+        >>> def set_thrust(env, profile, rng):
         ...     for agent in env.unwrapped.world.agents:
-        ...         agent.size = rng.uniform(0.9, 1.1) * profile["agent.size"]
-        >>> def energy(episode):
-        ...     return np.mean([seen[:2] @ seen[:2] for seen in episode.observations[-1].values()])
+        ...         agent.accel = rng.uniform(0.9, 1.1) * profile["agent.thrust"]
+        >>> def speed(episode):
+        ...     return np.mean([np.hypot(*seen[:2]) for seen in episode.observations[-1].values()])
         >>> Spread = from_pettingzoo(
         ...     simple_spread_v3.parallel_env,
-        ...     [Parameter("size", "agent", low=0.05, high=0.5)],
-        ...     set_sizes,
-        ...     {Outcome("energy", scale=0.1, low=0.0): energy},
+        ...     [Parameter("thrust", "agent", low=1.0, high=9.0)],
+        ...     set_thrust,
+        ...     {Outcome("speed", scale=0.2, low=0.0): speed},
         ... )
         >>> check_environment(Spread, {"N": 2, "max_cycles": 10})
 
