@@ -220,12 +220,12 @@ class TestRefusals:
             env.set_supertypes([2.0, 0.1])
 
 
-def outcomes_at(config, stages, folder):
+def outcomes_at(config, stages, folder, episodes=256):
     """Outcomes by name, of fresh episodes after so many stages; and the whole evaluation."""
     algorithm = config.build_algo()
     for _ in range(stages):
         algorithm.train()
-    found = evaluate(algorithm.save_to_path(str(folder)), episodes=128)
+    found = evaluate(algorithm.save_to_path(str(folder)), episodes=episodes)
     algorithm.stop()
     return {row["name"]: row["value"] for row in found["every_outcome"]}, found
 
@@ -259,10 +259,10 @@ def test_one_of_ones_own_is_calibrated_while_buyers_and_sellers_learn(tmp_path):
 
     fixed = config(supertypes=cost | {"buyer.value": 0.25})
     fixed.calibration(calibrator={"name": "fixed"})
-    hidden, _ = outcomes_at(fixed, 20, tmp_path / "hidden")
+    hidden, _ = outcomes_at(fixed, 20, tmp_path / "hidden", episodes=512)
     calibrated = config().calibration(
         targets={"sold": hidden["sold"]}, parameters={"fixed": cost}
     )  # fmt: skip
-    _, found = outcomes_at(calibrated, 20, tmp_path / "found")
+    _, found = outcomes_at(calibrated, 20, tmp_path / "found", episodes=512)
     assert all(row["met"] for row in found["outcomes"]), found["outcomes"]
     assert found["profile"]["buyer.value"] < 0.4

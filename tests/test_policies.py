@@ -1,6 +1,7 @@
 """Several policies under one calibrator; agents that come and go; a policy with a memory."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rllib_calsheq.data.experiment_files import load_experiments
 from rllib_calsheq.envs import SubwayEnv
 from rllib_calsheq.inference.config import InferenceConfig
 from rllib_calsheq.inference.jobs import Laboratory
+from rllib_calsheq.reporting.words import policies
 
 FILE = """
 bazaar:
@@ -125,6 +127,12 @@ class TestSeveralPolicies:
         one = {"buyer": "all", "seller": "all"}
         with pytest.raises(ConformanceError, match="since they share the policy 'all'"):
             check_environment(BazaarEnv, policy_of=one)
+
+
+def test_a_report_says_what_agents_learn():
+    several, one = (SimpleNamespace(params=p) for p in ({"policy_of": CLASSES}, {}))
+    assert policies(several) == "the policies `buyers`, `sellers`, each shared by its class"
+    assert policies(one) == "one shared policy"
 
 
 def test_dict_observations_are_flattened_by_themselves(tmp_path):
