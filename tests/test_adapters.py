@@ -259,10 +259,10 @@ def test_one_of_ones_own_is_calibrated_while_buyers_and_sellers_learn(tmp_path):
 
     fixed = config(supertypes=cost | {"buyer.value": 0.25})
     fixed.calibration(calibrator={"name": "fixed"})
-    hidden, _ = outcomes_at(fixed, 20, tmp_path / "hidden", episodes=512)
+    hidden, _ = outcomes_at(fixed, 20, tmp_path / "hidden", episodes=384)
     calibrated = config().calibration(
         targets={"sold": hidden["sold"]}, parameters={"fixed": cost}
     )  # fmt: skip
-    _, found = outcomes_at(calibrated, 20, tmp_path / "found", episodes=512)
+    _, found = outcomes_at(calibrated, 20, tmp_path / "found", episodes=384)
     assert all(row["met"] for row in found["outcomes"]), found["outcomes"]
     assert found["profile"]["buyer.value"] < 0.4
