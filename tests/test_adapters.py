@@ -255,7 +255,9 @@ def test_one_of_ones_own_is_calibrated_while_buyers_and_sellers_learn(tmp_path):
 
     def config(**more):
         made = CALSHEQConfig().environment(BazaarEnv, env_config=more)
-        return made.training(minibatch_size=64).calibration(num_particles=24, policy_of=CLASSES)
+        return made.training(minibatch_size=64).calibration(
+            num_particles=24, policy_of=CLASSES, lr_shared={"initial": 3e-3}
+        )
 
     fixed = config(supertypes=cost | {"buyer.value": 0.25})
     fixed.calibration(calibrator={"name": "fixed"})
