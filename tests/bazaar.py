@@ -99,6 +99,12 @@ def price(episode):
     return np.mean(prices(episode)) if prices(episode) else np.nan
 
 
+def worth(episode):
+    """Mean worth, to those who bought, of what they bought."""
+    bought = {a for infos in episode.infos for a, i in infos.items() if i.get("price")}
+    return np.mean([episode.env.worth[a] for a in bought]) if bought else np.nan
+
+
 BazaarEnv = from_pettingzoo(
     Bazaar,
     SPACE,
@@ -106,5 +112,6 @@ BazaarEnv = from_pettingzoo(
     {
         Outcome("sold", scale=0.4, low=0.0, high=1.0): sold,
         Outcome("price", scale=0.1, low=0.0, high=1.0): price,
+        Outcome("worth", scale=0.1): worth,
     },
 )

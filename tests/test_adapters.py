@@ -81,7 +81,7 @@ class TestForm:
         _, _, ends, stays, _ = env.step(actions)
         assert not any(ends.values())
         assert all(stays[agent] for agent in [*actions, "__all__"])
-        np.testing.assert_allclose(env.episode_outcomes(), [1 / 3, ask], rtol=1e-6)
+        np.testing.assert_allclose(env.episode_outcomes()[:2], [1 / 3, ask], rtol=1e-6)
 
     def test_out_of_time_is_no_end_for_those_who_are_there(self):
         """RLlib is told so that it bootstraps their value, and nobody else's."""
@@ -255,16 +255,14 @@ def test_one_of_ones_own_is_calibrated_while_buyers_and_sellers_learn(tmp_path):
 
     def config(**more):
         made = CALSHEQConfig().environment(BazaarEnv, env_config=more)
-        return made.training(minibatch_size=64).calibration(
-            num_particles=24, policy_of=CLASSES, lr_shared={"initial": 3e-3}
-        )
+        return made.training(minibatch_size=64).calibration(num_particles=24, policy_of=CLASSES)
 
     fixed = config(supertypes=cost | {"buyer.value": 0.25})
     fixed.calibration(calibrator={"name": "fixed"})
     hidden, _ = outcomes_at(fixed, 20, tmp_path / "hidden", episodes=384)
     calibrated = config().calibration(
-        targets={"sold": hidden["sold"]}, parameters={"fixed": cost}
+        targets={"worth": hidden["worth"]}, parameters={"fixed": cost}
     )  # fmt: skip
     _, found = outcomes_at(calibrated, 20, tmp_path / "found", episodes=384)
     assert all(row["met"] for row in found["outcomes"]), found["outcomes"]
-    assert found["profile"]["buyer.value"] < 0.4
+    assert found["profile"]["buyer.value"] == pytest.approx(0.25, abs=0.1)

@@ -68,7 +68,7 @@ class TestSeveralPolicies:
             certify(checkpoint)
         # An inference simulates the policies as they are, and says why they are not trained on.
         laboratory = Laboratory(Path(checkpoint), InferenceConfig(), tmp_path)
-        assert laboratory.play(np.tile([0.5, 0.2], (3, 1)), seed=1).shape == (3, 4)
+        assert laboratory.play(np.tile([0.5, 0.2], (3, 1)), seed=1).shape == (3, 5)
         assert "policy_of" in laboratory.why_not_trained_on()
 
     def test_an_experiment_file_states_them(self, tmp_path):
