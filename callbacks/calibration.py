@@ -74,7 +74,8 @@ def begin_stage(algorithm: Any) -> None:
 def end_stage(algorithm: Any, reports: list[StageReport]) -> dict[str, Any]:
     """Tells the calibrator what came of the stage (line 6); returns the numbers to log.
 
-    Among them are learning rate and KL coefficient as the shared policy's learner holds them.
+    Among them are learning rate and KL coefficient as the shared policy's learner holds them; of
+    several policies the largest coefficient.
     """
     metrics: dict[str, Any] = algorithm.calibration.end_stage(
         reports, algorithm.failures.of_stage(), algorithm.config.sample_timeout_s
@@ -83,8 +84,7 @@ def end_stage(algorithm: Any, reports: list[StageReport]) -> dict[str, Any]:
         lambda learner: (learner.get_learning_rate(), learner.get_kl_coefficients())
     )
     rate, coefficients = next(iter(results.ignore_errors())).get()
-    (coefficient,) = coefficients.values()
-    return metrics | {"lr_shared": rate, "kl_coefficient_shared": coefficient}
+    return metrics | {"lr_shared": rate, "kl_coefficient_shared": max(coefficients.values())}
 
 
 def pop_reports(result: dict[str, Any]) -> list[StageReport]:

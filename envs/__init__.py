@@ -15,6 +15,7 @@ if __name__ != "rllib_calsheq.envs":
     )
 
 if TYPE_CHECKING:
+    from rllib_calsheq.envs.adapters import PlayedEpisode, from_multi_agent_env, from_pettingzoo
     from rllib_calsheq.envs.market.array import ArrayMarket
     from rllib_calsheq.envs.market.config import MarketConfig
     from rllib_calsheq.envs.market.env import MarketEnv
@@ -27,8 +28,11 @@ __all__ = [
     "MarketConfig",
     "MarketEnv",
     "OneEpisodeEnv",
+    "PlayedEpisode",
     "SubwayConfig",
     "SubwayEnv",
+    "from_multi_agent_env",
+    "from_pettingzoo",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -39,7 +43,10 @@ __getattr__, __dir__ = lazy_names(
         "MarketConfig": "market.config",
         "MarketEnv": "market.env",
         "OneEpisodeEnv": "one_episode",
+        "PlayedEpisode": "adapters",
         "SubwayConfig": "subway",
         "SubwayEnv": "subway",
+        "from_multi_agent_env": "adapters",
+        "from_pettingzoo": "adapters",
     },
 )

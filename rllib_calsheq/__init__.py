@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rllib_calsheq.core.supertypes import Parameter, SupertypeSpace
     from rllib_calsheq.core.targets import Outcome, Target, TargetSet
     from rllib_calsheq.data.target_files import TargetFile
+    from rllib_calsheq.envs.adapters import PlayedEpisode, from_multi_agent_env, from_pettingzoo
     from rllib_calsheq.envs.market.env import MarketEnv
     from rllib_calsheq.envs.one_episode import OneEpisodeEnv
     from rllib_calsheq.inference.config import InferenceConfig
@@ -48,6 +49,7 @@ __all__ = [
     "OneEpisodeEnv",
     "Outcome",
     "Parameter",
+    "PlayedEpisode",
     "Result",
     "SupertypeSpace",
     "Target",
@@ -58,6 +60,8 @@ __all__ = [
     "certify",
     "check_environment",
     "evaluate",
+    "from_multi_agent_env",
+    "from_pettingzoo",
     "infer",
     "load",
 ]
@@ -78,6 +82,7 @@ __getattr__, __dir__ = lazy_names(
         "OneEpisodeEnv": "envs.one_episode",
         "Outcome": "core.targets",
         "Parameter": "core.supertypes",
+        "PlayedEpisode": "envs.adapters",
         "Result": "api.result",
         "SupertypeSpace": "core.supertypes",
         "Target": "core.targets",
@@ -87,6 +92,8 @@ __getattr__, __dir__ = lazy_names(
         "certify": "certificates.certify",
         "check_environment": "conformance.plain",
         "evaluate": "results.evaluation",
+        "from_multi_agent_env": "envs.adapters",
+        "from_pettingzoo": "envs.adapters",
         "infer": "inference.infer",
         "load": "api.calibrate",
     },

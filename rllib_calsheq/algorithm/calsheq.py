@@ -33,7 +33,6 @@ from ray.tune.result import TIME_THIS_ITER_S
 from rllib_calsheq.algorithm.actor_failures import RunnerFailures, require_learners
 from rllib_calsheq.algorithm.config import CALSHEQConfig
 from rllib_calsheq.algorithm.identity import calibrator_fields, identity_of, made_by
-from rllib_calsheq.algorithm.problem import SHARED_POLICY
 from rllib_calsheq.callbacks.calibration import begin_stage
 from rllib_calsheq.core.comparing import differences, plain
 from rllib_calsheq.core.manifest import require_same_run, require_whole, write_manifest
@@ -197,7 +196,8 @@ class CALSHEQ(PPO):
         begin_stage(self)
 
     def _identity(self) -> dict[str, Any]:
-        return identity_of(self.config, self.calibration, self.get_module(SHARED_POLICY))
+        modules = {name: self.get_module(name) for name in self.config.policy_names}
+        return identity_of(self.config, self.calibration, modules)
 
     def _require_own(self, folder: Path) -> list[str]:
         """Checks a checkpoint against this run; returns fields of the calibrator that differ."""

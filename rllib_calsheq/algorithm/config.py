@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 
 from rllib_calsheq.algorithm.env_runners import ArrayEnvRunner, EpisodeEnvRunner
@@ -16,6 +15,7 @@ from rllib_calsheq.algorithm.field_checks import (
     checked_keys,
 )
 from rllib_calsheq.algorithm.networks import check_model_config
+from rllib_calsheq.algorithm.policies import policies_of_agents, policy_fields
 from rllib_calsheq.algorithm.problem import (
     SHARED_POLICY,
     CalibrationProblem,
@@ -38,6 +38,7 @@ from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.timescales import check_assumption_2
 from rllib_calsheq.data.target_files import inline_targets
 from rllib_calsheq.learning.connector import BlocksToBatch
+from rllib_calsheq.learning.flattening import flatten_observations
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
 from rllib_calsheq.learning.learner import TwoTimescalePPOLearner
 from rllib_calsheq.learning.ray_private.access import store, stored
@@ -164,6 +165,8 @@ class CALSHEQConfig(StatedConfig):
         self.env_config = self.effective_env_config()
         self._problem = None
         problem = self.problem()
+        policies = policies_of_agents(self, problem)
+        self._flatten(problem)
         check_memory(self, problem)
         self.target_set()
         check_prior(self, self.parameter_map())
@@ -177,7 +180,7 @@ class CALSHEQConfig(StatedConfig):
                 f"sampling: RLlib's own path, several times slower, since {obstacles[0]}; "
                 "`sampling: episodes` says that this is meant"
             )
-        self._derive(problem)
+        self._derive(problem, policies)
         super().validate()
 
     def check_kept(self, given: Mapping[str, Any]) -> None:
@@ -191,7 +194,14 @@ class CALSHEQConfig(StatedConfig):
         """
         check_kept(self, given)
 
-    def _derive(self, problem: CalibrationProblem) -> None:
+    def _flatten(self, problem: CalibrationProblem) -> None:
+        """Has observations that are no Box flattened, unless the user has seen to them."""
+        own = stored(self, "env_to_module_connector"), stored(self, "rl_module_spec")
+        if own[0] in (None, flatten_observations):
+            needed = not problem.sees_vectors and own[1] is None
+            store(self, "env_to_module_connector", flatten_observations if needed else None)
+
+    def _derive(self, problem: CalibrationProblem, policies: Mapping[Any, str]) -> None:
         """Sets RLlib's own fields to what this configuration means."""
         arrays = self.uses_arrays
         per_runner = -(-self.num_particles // max(self.num_env_runners, 1))
@@ -208,13 +218,14 @@ class CALSHEQConfig(StatedConfig):
             "num_envs_per_env_runner": 1 if arrays else slots,
             "lr": self.learning_rates()[0].initial,
             "train_batch_size_per_learner": max(steps, self.minibatch_size or 1),
+            **policy_fields(self, policies),
         }
         if not self.in_evaluation:
             check_derived(self, CALSHEQConfig(), self._derived, derived)
         for name, value in derived.items():
             store(self, name, value)
         self._derived = derived
-        if not isinstance(problem.action_space, gym.spaces.Box):
+        if not problem.acts_in_vectors:
             self.rl_module(model_config={"free_log_std": False})
         callbacks = self.callbacks_class
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -50,9 +50,18 @@ class EnvGuard:
         observations = self._looked_at(
             f"an observation before step {self._steps + 1}", observations
         )
-        return observations, rewards, terminateds, truncateds, infos
+        return observations, rewards, terminateds, _ends_for_rllib(truncateds), infos
 
     def _looked_at(self, what: str, values: Any) -> Any:
         if self._watch is None:
             return values
         return self._watch.by_agent(self._episode, what, values)
+
+
+def _ends_for_rllib(truncateds: Any) -> Any:
+    """The truncations of a step, as RLlib must be told them.
+
+    Agents that are all done count as terminated there, also where they are all truncated, and then
+    nothing after the end has a value; truncated as a whole, an episode is only that.
+    """
+    return {"__all__": True} if truncateds.get("__all__") else truncateds

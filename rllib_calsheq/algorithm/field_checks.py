@@ -52,7 +52,8 @@ def check_rllib_fields(config: StatedConfig, defaults: StatedConfig) -> None:
     """
     for name, field in FIELDS.items():
         if field.treatment != "derived":
-            check_value(name, stored_value(config, name), stored_value(defaults, name))
+            own = [config._derived[name]] if name in config._derived else []
+            check_value(name, stored_value(config, name), stored_value(defaults, name), *own)
 
 
 def check_derived(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from rllib_calsheq.algorithm.config import CALSHEQConfig
+from rllib_calsheq.algorithm.problem import SHARED_POLICY
 from rllib_calsheq.calibrators import calibrator_config
 from rllib_calsheq.core.stages import Calibration
 from rllib_calsheq.core.version import __version__
@@ -22,7 +24,9 @@ def made_by() -> dict[str, str]:
     return {"rllib-calsheq": __version__, "python": platform.python_version(), **others}
 
 
-def identity_of(config: CALSHEQConfig, calibration: Calibration, module: Any) -> dict[str, Any]:
+def identity_of(
+    config: CALSHEQConfig, calibration: Calibration, modules: Mapping[str, Any]
+) -> dict[str, Any]:
     """What must not differ between a checkpoint and the run that it is restored into.
 
     Learning rates, minibatches, env runners and the calibrator's fields may.
@@ -30,8 +34,12 @@ def identity_of(config: CALSHEQConfig, calibration: Calibration, module: Any) ->
     Args:
         config: The run's configuration, validated.
         calibration: Its calibration.
-        module: The shared policy.
+        modules: The policies, by name.
     """
+    networks = {
+        policy: {name: tuple(values.shape) for name, values in module.named_parameters()}
+        for policy, module in modules.items()
+    }
     space = calibration.space
     env: Any = config.env
     return {
@@ -54,7 +62,7 @@ def identity_of(config: CALSHEQConfig, calibration: Calibration, module: Any) ->
         },
         "calibrator": config.calibrator_name,
         "num_particles": config.num_particles,
-        "network": {name: tuple(values.shape) for name, values in module.named_parameters()},
+        "network": networks.get(SHARED_POLICY, networks),
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,8 @@ class CalibrationProblem:
         columns: The environment's outcomes, then the mean return of each supertype.
         num_agents: n.
         episode_length: Steps T of every episode, or None where it varies.
-        observation_space: Space of one agent's observation.
-        action_space: Space of one agent's action.
+        agent_supertypes: Supertype of every agent, by agent ID.
+        spaces: Spaces of what every agent observes and does, by agent ID.
         has_array_form: Whether the environment's class has the fast form.
         episode_bytes: Memory that the environment keeps for an episode; 0 where it does not say.
     """
@@ -38,10 +38,30 @@ class CalibrationProblem:
     columns: OutcomeColumns
     num_agents: int
     episode_length: int | None
-    observation_space: gym.Space
-    action_space: gym.Space
+    agent_supertypes: Mapping[Any, str]
+    spaces: Mapping[Any, tuple[gym.Space, gym.Space]]
     has_array_form: bool
     episode_bytes: float = 0.0
+
+    @property
+    def observation_space(self) -> gym.Space:
+        """Space of one agent's observation, the first one's."""
+        return next(iter(self.spaces.values()))[0]
+
+    @property
+    def action_space(self) -> gym.Space:
+        """Space of one agent's action, the first one's."""
+        return next(iter(self.spaces.values()))[1]
+
+    @property
+    def sees_vectors(self) -> bool:
+        """Whether all agents observe a `Box`."""
+        return all(isinstance(seen, gym.spaces.Box) for seen, _ in self.spaces.values())
+
+    @property
+    def acts_in_vectors(self) -> bool:
+        """Whether all agents' actions are in a `Box`."""
+        return all(isinstance(done, gym.spaces.Box) for _, done in self.spaces.values())
 
 
 def resolve_env(env: Any) -> type[MultiAgentEnv]:
@@ -97,16 +117,36 @@ def read_problem(env: Any, env_config: Mapping[str, Any]) -> CalibrationProblem:
             "rllib_calsheq.conformance.plain.check_calibratable_env"
         )
     space: SupertypeSpace = instance.supertype_space
-    check_start(instance.get_action_space(next(iter(instance.possible_agents))))
     agents = list(instance.possible_agents)
+    for agent in agents:
+        check_start(instance.get_action_space(agent))
     instance.close()
     return CalibrationProblem(
         space=space,
         columns=OutcomeColumns.of(instance),
         num_agents=len(agents),
         episode_length=getattr(instance, "episode_length", None),
-        observation_space=instance.get_observation_space(agents[0]),
-        action_space=instance.get_action_space(agents[0]),
+        agent_supertypes=_supertypes(instance, agents),
+        spaces={
+            agent: (instance.get_observation_space(agent), instance.get_action_space(agent))
+            for agent in agents
+        },
         has_array_form=hasattr(env_class, "array_form"),
         episode_bytes=float(getattr(instance, "episode_bytes", 0.0)),
     )
+
+
+def _supertypes(env: Any, agents: Sequence[Any]) -> dict[Any, str]:
+    """The supertype of each agent.
+
+    Raises:
+        ValueError: If an agent has none, or one without a parameter.
+    """
+    named, known = env.agent_supertypes, env.supertype_space.supertypes
+    for agent in agents:
+        if not isinstance(named, Mapping) or named.get(agent) not in known:
+            raise ValueError(
+                f"{type(env).__name__}.agent_supertypes must map every one of possible_agents to "
+                f"one of the supertypes {list(known)}, but is {named!r}, without agent {agent!r}"
+            )
+    return {agent: named[agent] for agent in agents}

@@ -224,7 +224,8 @@ _DERIVED = {
                "env_runner_cls add_default_connectors_to_learner_pipeline"),
     **_derived("learning rates by stage and exact resumption need its own learner; leave it out "
                "and use callbacks, rl_module_spec or the fields of PPO's loss", "learner_class"),
-    **_derived("all agents use the one shared policy; leave it out", "policy_mapping_fn"),
+    **_derived("all agents use the one shared policy, or that of their supertype by `policy_of`; "
+               "leave it out", "policy_mapping_fn"),
     **_derived("only RLlib sets it; leave it out", "simple_optimizer in_evaluation"),
 }  # fmt: skip
 # Both are kept under private names, and RLlib writes the last one in its own `validate()`.
@@ -239,7 +240,10 @@ _EVALUATION = (
     "the env runners of RLlib's evaluation get no supertypes: leave it out and use `calsheq "
     "evaluate`, which works while the run goes on, too"
 )
-_ONE_POLICY = "CALSHEQ trains exactly one policy, which all agents share: leave it out"
+_ONE_POLICY = (
+    "CALSHEQ trains exactly one policy, which all agents share, or one for each class of "
+    "supertypes by `policy_of`: leave it out"
+)
 _ONE_STAGE = "a training iteration is exactly one stage: leave it out"
 _LOCKSTEP = "all env runners and learners work in lockstep, once a stage: leave it out"
 

@@ -50,6 +50,8 @@ class StatedConfig(PPOConfig):
             `rllib_calsheq.calibrators`.
         parameters: What is known about the parameters: ``{fixed, bounds, ties, prior}``; see
             `rllib_calsheq.core.parameters`.
+        policy_of: The policy that the agents of each supertype share, ``{supertype: policy}``,
+            where there are several; None where all agents share one.
         num_particles: B, episodes in a stage; each has its own supertype profile.
         lr_shared: Learning rate schedule of the shared policy: ``{initial, exponent, offset}``.
         lr_cal: Learning rate schedule of the calibrator.
@@ -76,6 +78,7 @@ class StatedConfig(PPOConfig):
         self.targets: Any = None
         self.calibrator: Mapping[str, Any] = {"name": DEFAULT_CALIBRATOR}
         self.parameters: Mapping[str, Any] | None = None
+        self.policy_of: Mapping[str, str] | None = None
         self.num_particles = 64
         self.lr_shared: Mapping[str, Any] = LR_SHARED
         self.lr_cal: Mapping[str, Any] = LR_CAL
@@ -110,6 +113,7 @@ class StatedConfig(PPOConfig):
         targets: Any = NotProvided,
         calibrator: Mapping[str, Any] = NotProvided,
         parameters: Mapping[str, Any] | None = NotProvided,
+        policy_of: Mapping[str, str] | None = NotProvided,
         num_particles: int = NotProvided,
         lr_shared: Mapping[str, Any] = NotProvided,
         lr_cal: Mapping[str, Any] = NotProvided,
@@ -167,6 +171,11 @@ class StatedConfig(PPOConfig):
                 "`calsheq targets`) or to a mapping of outcomes to values"
             )
         return TargetFile.load(self.targets)
+
+    @property
+    def policy_names(self) -> list[str]:
+        """Names of the policies that learn."""
+        return [SHARED_POLICY] if self.policy_of is None else sorted(set(self.policy_of.values()))
 
     @property
     def calibrator_name(self) -> str:

@@ -38,6 +38,7 @@ class CalibrationFields:
 
     calibrator: Mapping[str, Any]
     parameters: Mapping[str, Any] | None
+    policy_of: Mapping[str, Any] | None
     num_particles: Count
     lr_ratio: Positive | None
     assumption_2: Literal["refuse", "warn"]
@@ -182,6 +183,10 @@ def array_obstacles(config: StatedConfig, defaults: StatedConfig) -> list[str]:
         found.append(
             "the array path needs Box observations, but the environment has "
             f"{problem.observation_space}"
+        )
+    if config.policy_of is not None:
+        found.append(
+            f"policy_of makes the policies {config.policy_names}, but the array path plays one"
         )
     if config.model_config.get("use_lstm"):
         found.append("model_config.use_lstm is set, but the array path keeps no network's memory")

@@ -60,6 +60,7 @@ def check_environment(
     env_config: Mapping[str, Any] | None = None,
     seed: int = 0,
     stochastic: bool = True,
+    policy_of: Mapping[str, str] | None = None,
 ) -> None:
     """All checks that apply: the plain form and, if the class has one, the array form.
 
@@ -73,11 +74,13 @@ def check_environment(
         env_config: Its configuration.
         seed: Seed of the episodes.
         stochastic: Whether different seeds must give different episodes.
+        policy_of: The policy that the agents of each supertype share, ``{supertype: policy}``,
+            where a run trains several.
 
     Raises:
         ConformanceError: At the first promise that is broken.
     """
-    check_calibratable_env(env_class, env_config, seed, stochastic)
+    check_calibratable_env(env_class, env_config, seed, stochastic, policy_of)
     if hasattr(env_class, "array_form"):
         check_array_env(env_class.array_form(dict(env_config or {})), seed)
         check_forms_agree(env_class, env_config, seed)
@@ -88,10 +91,11 @@ def check_calibratable_env(
     env_config: Mapping[str, Any] | None = None,
     seed: int = 0,
     stochastic: bool = True,
+    policy_of: Mapping[str, str] | None = None,
 ) -> None:
     """Checks an RLlib `MultiAgentEnv` against `CalibratableEnv`; see `check_environment`."""
     env = env_class(dict(env_config or {}))
-    _check_plain_members(env)
+    _check_plain_members(env, policy_of or {})
     space: SupertypeSpace = env.supertype_space
     low, high = (space.from_unit(np.full(len(space), u)) for u in (LOW, HIGH))
     check_refusals(env.set_supertypes, space, "set_supertypes()", lambda bad: bad)
@@ -144,7 +148,7 @@ def check_calibratable_env(
     env.close()
 
 
-def _check_plain_members(env: Any) -> None:
+def _check_plain_members(env: Any, policy_of: Mapping[str, str]) -> None:
     """Members of the protocol and spaces of the plain form."""
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
@@ -165,12 +169,16 @@ def _check_plain_members(env: Any) -> None:
     check_supertype_names(named.values(), env.supertype_space, name)
     for kind in ("observation", "action"):
         spaces = {agent: getattr(env, f"get_{kind}_space")(agent) for agent in agents}
-        require(
-            all(isinstance(s, gym.Space) and s == spaces[agents[0]] for s in spaces.values()),
-            f"the agents of {name} must have one {kind} space, since they share one policy, but "
-            f"have {spaces}",
-        )
-    check_actions(env.get_action_space(agents[0]))
+        first: dict[str, gym.Space] = {}
+        for agent, space in spaces.items():
+            policy = policy_of.get(named[agent], "")
+            require(
+                isinstance(space, gym.Space) and space == first.setdefault(policy, space),
+                f"the agents of {name} must have one {kind} space, since they share "
+                f"{f'the policy {policy!r}' if policy else 'one policy'}, but have {spaces}",
+            )
+    for agent in agents:
+        check_actions(env.get_action_space(agent))
 
 
 def _play(
@@ -184,7 +192,7 @@ def _play(
     """Observations, rewards and outcomes of one episode with seeded random actions, checked."""
     if profile is not None:
         env.set_supertypes(profile)
-    transform = ActionTransform(env.get_action_space(env.possible_agents[0]))
+    transforms = {a: ActionTransform(env.get_action_space(a)) for a in env.possible_agents}
     # Not the episode's seed: two seeds must differ by more than by the actions.
     rng = np.random.default_rng(action_seed)
     each_step()
@@ -199,8 +207,8 @@ def _play(
         seen.append(copy.deepcopy(dict(observations)))
         acting = [agent for agent in observations if agent not in finished]
         each_step()
-        sampled = sample_as_policy(transform.space, rng, (len(acting),))
-        result = env.step(dict(zip(acting, transform(sampled), strict=True)))
+        actions = {a: t(sample_as_policy(t.space, rng, ())) for a, t in transforms.items()}
+        result = env.step({agent: actions[agent] for agent in acting})
         observations, rewards, terminateds, truncateds, _ = result
         require(
             all(agent in env.possible_agents and np.isfinite(r) for agent, r in rewards.items()),

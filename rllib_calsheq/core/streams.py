@@ -118,6 +118,8 @@ class Stream(enum.IntEnum):
     DATA_BOOTSTRAP = 60
     #: Seeds of the episodes that follow one with a seed and have none (that seed).
     LATER_EPISODES = 61
+    #: Types of an adapted environment's agents (the episode's seed).
+    TYPES = 62
 
 
 def stream_sequence(stream: Stream, *keys: int) -> np.random.SeedSequence:

@@ -15,7 +15,7 @@ from rllib_calsheq.reporting.document import (
     number,
 )
 from rllib_calsheq.reporting.facts import RunFacts
-from rllib_calsheq.reporting.words import RECENT, limits
+from rllib_calsheq.reporting.words import RECENT, limits, policies_of_all
 from rllib_calsheq.results.provenance import machine_in_words
 
 #: Where the parts that model risk guidance (SR 11-7) and the ODD protocol ask for stand here.
@@ -128,9 +128,9 @@ def assumptions_section(runs: Sequence[RunFacts]) -> Section:
                 "Agents are of one of a few supertypes. An agent draws its type from its "
                 "supertype at the "
                 "start of an episode; the supertypes' parameters are what is calibrated.",
-                "All agents share one policy, which sees the agent's type, and which is trained "
-                "by PPO on "
-                "its reward. A shared equilibrium is where no agent gains by leaving that policy.",
+                f"Agents learn {policies_of_all(runs)}: a policy sees the agent's type, and is "
+                "trained by PPO on its reward. A shared equilibrium is where no agent gains by "
+                "leaving that policy.",
                 "Calibrator and policy learn at the same time, the policy faster. Calibrator: "
                 + ", ".join(f"`{c}`" for c in calibrators)
                 + ".",

@@ -27,6 +27,19 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def policies(run: RunFacts) -> str:
+    """What the agents learn: one policy, or one for each class of supertypes."""
+    named = sorted(set((run.params.get("policy_of") or {}).values()))
+    return (
+        f"the policies {listed(named)}, each shared by its class" if named else "one shared policy"
+    )
+
+
+def policies_of_all(runs: Sequence[RunFacts]) -> str:
+    """The same of several runs."""
+    return ", or ".join(sorted({policies(run) for run in runs}))
+
+
 def in_short(run: RunFacts) -> tuple[str, str, str]:
     """What was asked, what came out, how sure one can be: a sentence each."""
     return asked(run), came_out(run), how_sure(run)
@@ -39,7 +52,7 @@ def asked(run: RunFacts) -> str:
     how += f" of {plural(run.num_particles, 'episode')}" if run.num_particles else ""
     if not run.targets:
         return (
-            f"Asked: let the agents of `{run.environment}` learn one shared policy, {how}; there "
+            f"Asked: let the agents of `{run.environment}` learn {policies(run)}, {how}; there "
             "is nothing to be met."
         )
     if not run.ranges:
@@ -47,7 +60,7 @@ def asked(run: RunFacts) -> str:
     names = [t.outcome for t in run.targets]
     return (
         f"Asked: move {moved} of `{run.environment}` so that {plural(len(names), 'outcome')} "
-        f"({listed(names)}) meet their targets, while all agents learn one shared policy, {how}."
+        f"({listed(names)}) meet their targets, while all agents learn {policies(run)}, {how}."
     )
 
 
@@ -165,8 +178,8 @@ def _limits_of_all(runs: Sequence[RunFacts]) -> list[str]:
             "ε is what a search found: a lower bound. A better search may find a larger gain."
         )
     found += [
-        "Outcomes are those of simulated agents who share one policy. What the real ones would do "
-        "after a change of rules is not measured here.",
+        f"Outcomes are those of simulated agents who learned {policies_of_all(runs)}. What the "
+        "real ones would do after a change of rules is not measured here.",
         "Targets are matched as means over episodes; what is no target was not fitted.",
         "Assumption 2 of the paper (two timescales) holds in name only: both learners use Adam, "
         "for "

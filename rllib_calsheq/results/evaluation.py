@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rllib_calsheq.algorithm import SHARED_POLICY, CALSHEQConfig
+from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.core.breakdowns import Breakdown, joined
 from rllib_calsheq.core.defaults import EVALUATION_EPISODES
 from rllib_calsheq.core.particles import STAGE_REPORTS, SupertypeTable, merge_reports
@@ -102,7 +102,7 @@ def recovered_fraction(
 
 
 class FrozenRun:
-    """A checkpoint's shared policy and calibration, without Ray actors.
+    """A checkpoint's shared policy, or policies, and calibration, without Ray actors.
 
     Args:
         checkpoint: Folder of an algorithm checkpoint.
@@ -131,7 +131,8 @@ class FrozenRun:
         unseeded = self.config.copy(copy_frozen=False)
         unseeded.seed = None
         self._runner = self.config.env_runner_cls(config=unseeded, worker_index=0)
-        self._runner.module[SHARED_POLICY].set_state(module_state(self.path, SHARED_POLICY))
+        for policy in self.config.policy_names:
+            self._runner.module[policy].set_state(module_state(self.path, policy))
 
     @property
     def seed(self) -> int:

@@ -39,6 +39,7 @@ from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.streams import Stream
 from rllib_calsheq.core.supertypes import FloatArray
 from rllib_calsheq.core.version import __version__
+from rllib_calsheq.learning.flattening import flatten_observations
 from rllib_calsheq.learning.one_by_one import as_arrays
 from rllib_calsheq.learning.ray_private.access import stored
 from rllib_calsheq.results.checkpoints import module_state
@@ -64,6 +65,12 @@ class FrozenGame:
         self.config = config
         own = self.run.config
         self.env_class = own.env
+        if own.policy_of is not None:
+            raise ValueError(
+                f"the run of {checkpoint} trains the policies {own.policy_names} (policy_of), but "
+                "one agent's deviation is looked for from one policy that all share: train "
+                "without policy_of to certify"
+            )
         if own.model_config.get("use_lstm"):
             raise ValueError(
                 f"the policy of {checkpoint} has a memory (model_config.use_lstm), but "
@@ -193,7 +200,7 @@ def _plain(value: Any) -> Any:
 def _check_connectors(config: CALSHEQConfig) -> None:
     """Raises a ValueError if connectors of the user's stand between environment and policy."""
     for name in ("env_to_module_connector", "module_to_env_connector"):
-        if stored(config, name) is not None:
+        if stored(config, name) not in (None, flatten_observations):
             raise ValueError(
                 f"the run has a {name} of its own, which certificates do not run: let the "
                 "environment observe and act as the policy is to see it"
