@@ -27,7 +27,7 @@ DOCUMENTED = {
     "build", "choose_trial_to_run", "environment", "get_checkpointable_components",
     "get_ctor_args_and_kwargs", "get_default_config", "get_state", "log_trial_start",
     "on_algorithm_init",
-    "on_env_runners_recreated", "on_step_end", "on_train_result", "on_trial_add",
+    "on_env_runners_recreated", "on_step_begin", "on_step_end", "on_train_result", "on_trial_add",
     "on_trial_complete", "on_trial_error", "on_trial_result", "on_trial_save", "reset",
     "reset_config", "restore_from_path", "rl_module", "save_to_path", "set_state", "setup", "step",
     "train", "update", "update_from_dict", "validate",
