@@ -82,7 +82,13 @@ def test_asha_stops_some_trials_early_and_lets_others_finish(tmp_path):
     assert ends[0] < 9 == ends[-1]
 
 
-def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path):
+@pytest.mark.parametrize(
+    ("rate", "begun", "tried"),
+    [("lr_ratio", 1.0, [0.2, 0.4]), ("lr_cal", {"initial": 0.003}, {"initial": [0.0006, 0.0012]})],
+)
+def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(
+    tmp_path, rate, begun, tried
+):
     every = 3
     scheduler = PopulationBasedTraining(
         time_attr="training_iteration",
@@ -91,7 +97,7 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
         resample_probability=1.0,
         synch=True,
         hyperparam_mutations={
-            "lr_ratio": [0.2, 0.4],
+            rate: tried,
             "lr_shared": {"initial": [0.002, 0.004]},
             "clip_param": [0.15, 0.25],
             "kl_target": [0.02, 0.03],
@@ -101,7 +107,7 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
     )
     space = {
         "seed": tune.grid_search([0, 1]),
-        "lr_ratio": 1.0,
+        rate: begun,
         "lr_shared": {"initial": 0.001},
         "clip_param": 0.2,
         "kl_target": 0.01,
@@ -116,8 +122,7 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
     (clone,) = (
         rows[every]
         for rows in (one, other)
-        if rows[every]["training_iteration"] == every + 1
-        and rows[every]["config"]["lr_ratio"] != space["lr_ratio"]
+        if rows[every]["training_iteration"] == every + 1 and rows[every]["config"][rate] != begun
     )
     (name,) = (n for n, rows in trials.items() if rows[every] is not clone)
     before = trials[name][every - 1]
@@ -139,7 +144,10 @@ def test_a_clone_goes_on_with_the_donors_particles_and_rates_of_its_own(tmp_path
     shared = clone["calibration"]["lr_shared"] / after["lr_shared"]
     assert shared == pytest.approx(clone["config"]["lr_shared"]["initial"] / 0.001, rel=1e-3)
     rates = [row["calibrator"]["learning_rate"] for row in (clone["calibration"], after)]
-    assert rates[0] / rates[1] == pytest.approx(clone["config"]["lr_ratio"] * shared, rel=1e-3)
+    chosen = clone["config"][rate]
+    # With lr_ratio the calibrator's rate is a multiple of the shared policy's.
+    expected = chosen * shared if rate == "lr_ratio" else chosen["initial"] / begun["initial"]
+    assert rates[0] / rates[1] == pytest.approx(expected, rel=1e-3)
 
 
 class PausesOnce(FIFOScheduler):
