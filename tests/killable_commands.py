@@ -12,7 +12,11 @@ from pathlib import Path
 PATIENCE_S = 400
 
 
-def processes_of(folder):
+#: Ray's processes that do nothing for anyone once their node is gone, and stay for minutes.
+LINGERING = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
+
+
+def processes_of(folder, left_out=()):
     """Processes of the Ray sessions that live in a folder: Ray's own, and its workers.
 
     A worker's command line is a title; all of them have the folder from the command's environment.
@@ -22,9 +26,10 @@ def processes_of(folder):
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "environ").read_bytes().split(b"\0")
+            title = (entry / "cmdline").read_bytes().rstrip(b"\0 ")
         except OSError:
             continue
-        if given in words and int(entry.name) != os.getpid():
+        if given in words and title not in left_out and int(entry.name) != os.getpid():
             found.append(int(entry.name))
     return found
 
@@ -68,9 +73,9 @@ def kill_once(process, ready, ray_folder):
     deadline = time.monotonic() + PATIENCE_S
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    while processes_of(ray_folder) and time.monotonic() < deadline:
+    while processes_of(ray_folder, LINGERING) and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert not processes_of(ray_folder), "Ray outlived the driver that started it"
+    assert not processes_of(ray_folder, LINGERING), "Ray outlived the driver that started it"
 
 
 def rows(trial):
