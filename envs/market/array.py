@@ -184,17 +184,20 @@ class ArrayMarket:
         customers = self._customers
         arrivals = customers.arrivals(self._t)
         merchant, trades = customers.choose(self._t, self._half_spreads, quoting)
-        merchant = merchant[trades]
+        # Places of trades among the arrivals: taken faster than chosen by a mask.
+        traded = np.flatnonzero(trades)
+        merchant = merchant.take(traded)
         self._served.append((merchant, trades))
-        episode, side = customers.episode[arrivals][trades], customers.side[arrivals][trades]
-        quantity = customers.quantity[arrivals][trades]
-        self._record(episode, merchant, customers.rank[arrivals][trades])
+        episode = customers.episode[arrivals].take(traded)
+        side = customers.side[arrivals].take(traded)
+        quantity = customers.quantity[arrivals].take(traded)
+        self._record(episode, merchant, customers.rank[arrivals].take(traded))
 
         E, n = self._inventory.shape
-        cell = (episode * n + merchant) * 2 + side
+        seller = episode * n + merchant
         lots = quantity / cfg.lot_size
-        volumes = np.bincount(cell, weights=lots, minlength=E * n * 2)
-        self._volumes = volumes.astype(np.float64).reshape(E, n, 2)
+        volumes = np.bincount(seller * 2 + side, weights=lots, minlength=E * n * 2)
+        self._volumes = volumes.astype(np.float64, copy=False).reshape(E, n, 2)
         income = (self._volumes * self._half_spreads).sum(axis=-1)
         self._inventory += self._volumes[..., BID] - self._volumes[..., ASK]
         self._price_step = self._price_steps[:, self._t]
@@ -202,10 +205,8 @@ class ArrayMarket:
         penalty = cfg.risk_aversion * (1.0 - self._tolerance) * np.abs(gain)
         rewards = (income + gain - penalty) / cfg.reward_scale
 
-        weight = 1.0 if cfg.share_by == "count" else quantity
-        self._traded += np.bincount(
-            episode * n + merchant, np.broadcast_to(weight, quantity.shape), minlength=E * n
-        ).reshape(E, n)
+        weight = None if cfg.share_by == "count" else quantity
+        self._traded += np.bincount(seller, weight, minlength=E * n).reshape(E, n)
         self._sum_half_spread += self._half_spreads.mean(axis=-1)
         self._sum_abs_inventory += np.abs(self._inventory)
         self._t += 1

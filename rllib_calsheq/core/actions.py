@@ -7,6 +7,8 @@ through `ActionTransform`. On RLlib's own path `NormalizeAndClipActions` does th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -35,14 +37,26 @@ class ActionTransform:
         """Environment actions of sampled ones, same shape (..., act...)."""
         if not isinstance(self.space, gym.spaces.Box):
             return actions
-        low, high = self.space.low, self.space.high
+        low, high = self._bounds
         if not self.normalize:
             return np.clip(actions, low, high) if self.clip else actions
-        if not is_bounded(self.space):
+        if not self._maps:
             return actions
         if holds_integers(self.space):
             return low + actions
         return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high)
+
+    @cached_property
+    def _bounds(self) -> tuple[Any, Any]:
+        """The Box's bounds; numbers where all entries have the same, which NumPy is faster with."""
+        assert isinstance(self.space, gym.spaces.Box)
+        low, high = self.space.low, self.space.high
+        alike = low.size > 0 and bool((low == low.flat[0]).all() and (high == high.flat[0]).all())
+        return (low.flat[0], high.flat[0]) if alike else (low, high)
+
+    @cached_property
+    def _maps(self) -> bool:
+        return is_bounded(self.space)
 
 
 def is_bounded(space: gym.Space) -> bool:

@@ -7,7 +7,6 @@ where Numba is missing, takes `LeanPPOLearner`'s steps one by one.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import nn
 
+from rllib_calsheq.learning.fused_mlp import is_perceptron
 from rllib_calsheq.learning.ppo_gradient import PPOTerms, has_closed_form
 from rllib_calsheq.learning.ray_private.access import layers_of, log_std_of
 
@@ -228,29 +228,11 @@ def compiled_update(module: Any, use_critic: bool) -> CompiledUpdate | None:
     if not has_closed_form(module):
         return None
     policy, value = layers_of(module, "policy"), layers_of(module, "value") if use_critic else []
-    if not _is_perceptron(policy) or (use_critic and not _is_perceptron(value)):
+    if not is_perceptron(policy) or (use_critic and not is_perceptron(value)):
         return None
     if kernels() is None:
         return None
     return CompiledUpdate(policy, value, *log_std_of(module))
-
-
-def _is_perceptron(layers: Sequence[nn.Module]) -> bool:
-    """Whether these are Linear layers with biases, each with at most one activation after it."""
-    linear = [isinstance(layer, nn.Linear) for layer in layers]
-    doubled = any(not a and not b for a, b in itertools.pairwise(linear))
-    if not layers or not linear[0] or doubled:
-        return False
-    return all(
-        type(layer) in (nn.Tanh, nn.ReLU)
-        or (
-            type(layer) is nn.Linear
-            and layer.bias is not None
-            and layer.weight.device.type == "cpu"
-            and layer.weight.dtype == torch.float32
-        )
-        for layer in layers
-    )
 
 
 def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:

@@ -9,6 +9,7 @@ rounding.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,24 @@ def fuse_mlps(module: nn.Module) -> None:
             part.__class__ = FusedMLP
 
 
+def is_perceptron(layers: Sequence[nn.Module]) -> bool:
+    """Whether these are Linear layers with biases, each with at most one activation after it."""
+    linear = [isinstance(layer, nn.Linear) for layer in layers]
+    doubled = any(not a and not b for a, b in itertools.pairwise(linear))
+    if not layers or not linear[0] or doubled:
+        return False
+    return all(
+        type(layer) in (nn.Tanh, nn.ReLU)
+        or (
+            type(layer) is nn.Linear
+            and layer.bias is not None
+            and layer.weight.device.type == "cpu"
+            and layer.weight.dtype == torch.float32
+        )
+        for layer in layers
+    )
+
+
 def _can_be_fused(layers: nn.Sequential) -> bool:
     """Whether the layers are Linear, each with a bias and followed by one Tanh or none.
 
@@ -68,7 +87,7 @@ class _MLP(torch.autograd.Function):
         for squash, weight, bias in zip(tanh, parameters[::2], parameters[1::2], strict=True):
             out = torch.addmm(bias, out, weight.t())
             if squash:
-                _tanh_(out)
+                tanh_(out)
             outputs.append(out)
         ctx.tanh = tanh
         ctx.save_for_backward(rows, *outputs, *parameters[::2])
@@ -91,8 +110,8 @@ class _MLP(torch.autograd.Function):
         return (gradient if ctx.needs_input_grad[0] else None, None, *of_parameters)
 
 
-def _tanh_(values: torch.Tensor) -> None:
-    """tanh in place."""
+def tanh_(values: torch.Tensor) -> None:
+    """tanh in place, as a `FusedMLP` takes it."""
     if values.device.type == "cpu" and values.dtype == torch.float32:
         array = values.numpy()
         np.tanh(array, out=array)

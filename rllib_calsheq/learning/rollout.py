@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 import torch
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_calsheq.core.actions import ActionTransform
@@ -20,7 +19,7 @@ from rllib_calsheq.core.faults import EpisodeWatch
 from rllib_calsheq.core.outcomes import read_outcomes
 from rllib_calsheq.core.protocol import ArrayEnv
 from rllib_calsheq.core.supertypes import FloatArray
-from rllib_calsheq.learning.ray_private.access import sampling_pass
+from rllib_calsheq.learning.policy_pass import policy_pass
 
 
 @dataclass
@@ -122,23 +121,16 @@ def rollout(
     rewards = np.empty((T, E, n), dtype=np.float32)
     inputs: list[torch.Tensor] = []
     actions: list[torch.Tensor] = []
-    distribution = (
-        module.get_exploration_action_dist_cls()
-        if explore
-        else module.get_inference_action_dist_cls()
-    )
     # Switched to evaluation mode once for all passes.
     was_training = module.training
     module.eval()
-    forward = sampling_pass(module, explore)
+    policy = policy_pass(module, explore)
     try:
         with torch.no_grad():
             for t in range(T):
                 all_observations[t] = watch.observations(t, observations)
                 flat = torch.from_numpy(all_observations[t].reshape(E * n, -1)).to(device)
-                out = forward({Columns.OBS: flat})[Columns.ACTION_DIST_INPUTS]
-                dist = distribution.from_logits(out)
-                sampled = dist.sample() if explore else dist.to_deterministic().sample()
+                out, sampled = policy.act(flat)
                 inputs.append(out)
                 actions.append(sampled)
                 chosen = transform(sampled.cpu().numpy().reshape(E, n, *sampled.shape[1:]))

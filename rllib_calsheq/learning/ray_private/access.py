@@ -44,8 +44,8 @@ def free_log_std(module: Any) -> Any:
     return getattr(module.pi, "log_std", None)
 
 
-def layers_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
-    """The layers of a PPO module's network, first to last.
+def networks_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
+    """The two parts of a PPO module's network, encoder and head, each the layers in their order.
 
     Empty for another module than RLlib's own, for a network that is not an encoder and a head of
     dense layers, and for a value network that shares its encoder with the policy.
@@ -64,7 +64,12 @@ def layers_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
         TorchFreeLogStdMLPHead,
     ):
         return []
-    return [*part.net.mlp, *head.net.mlp]
+    return [part.net.mlp, head.net.mlp]
+
+
+def layers_of(module: Any, network: Literal["policy", "value"]) -> list[Any]:
+    """The layers of a PPO module's network, first to last; empty where `networks_of` is."""
+    return [layer for part in networks_of(module, network) for layer in part]
 
 
 def log_std_of(module: Any) -> tuple[Any, float]:
