@@ -86,11 +86,11 @@ class TestForm:
     def test_out_of_time_is_no_end_for_those_who_are_there(self):
         """RLlib is told so that it bootstraps their value, and nobody else's."""
         config = CALSHEQConfig().environment(BazaarEnv).training(minibatch_size=16)
-        config.calibration(targets={"sold": 0.5}, num_particles=6, policy_of=CLASSES)
+        config.calibration(targets={"sold": 0.5}, num_particles=32, policy_of=CLASSES)
         config.validate()
         runner = config.env_runner_cls(config=config, worker_index=0)
-        profiles = np.tile([0.5, 0.25], (6, 1))
-        runner.set_supertypes(SupertypeTable(1, profiles, np.zeros(6, dtype=int), seed=0))
+        profiles = np.tile([0.5, 0.25], (32, 1))
+        runner.set_supertypes(SupertypeTable(1, profiles, np.zeros(32, dtype=int), seed=0))
         ways = set()
         for episode in runner.sample():
             buyers = [e for a, e in episode.agent_episodes.items() if a.startswith("buyer")]

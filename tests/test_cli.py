@@ -8,6 +8,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_calsheq.cli import calsheq, rllib, train
 from rllib_calsheq.core import memory
+from rllib_calsheq.results.failures import DIRECT_CAUSE
 
 from experiment_specs import SPEC, refusal, spec, write
 
@@ -369,7 +370,7 @@ def test_the_cause_of_a_failure_is_what_follows_the_first_trace():
     )
     assert train.cause(f"{trace}KeyError: 'state_in'") == "KeyError: 'state_in'"
     assert train.cause(f"{trace}ValueError: no trades:\n  none") == "ValueError: no trades: none"
-    chain = f"{trace}KeyError: 1\n\n{train.DIRECT_CAUSE}\n\n{trace}ValueError: wrapped"
+    chain = f"{trace}KeyError: 1\n\n{DIRECT_CAUSE}\n\n{trace}ValueError: wrapped"
     assert train.cause(chain) == "KeyError: 1"
     assert train.cause("the actor died\nunexpectedly") == "the actor died unexpectedly"
 

@@ -89,7 +89,8 @@ def _check_spaces(policies: Mapping[Any, str], problem: CalibrationProblem) -> N
         for kind, mine, its in zip(
             ("observation", "action"), problem.spaces[agent], problem.spaces[other], strict=True
         ):
-            if mine != its:
+            # The same object first: there may be a million agents.
+            if mine is not its and mine != its:
                 raise ValueError(
                     f"agents {other!r} and {agent!r} share the policy {policy!r}, but the {kind} "
                     f"space of {other!r} is {its} and that of {agent!r} is {mine}: make them "
