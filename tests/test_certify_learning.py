@@ -16,7 +16,7 @@ from rllib_calsheq.certificates.config import CertificateConfig
 from rllib_calsheq.envs import MarketConfig, MarketEnv
 
 MERCHANTS, TEMPERATURE = 5, 0.2
-EARLY, FINAL = 4, 190
+EARLY, FINAL = 4, 300
 CONFIG = CertificateConfig(
     seeds=1, budget=1536, batch=64, measurements=3, validation=256, fresh=512, settling=0
 )
