@@ -102,10 +102,13 @@ def put_state_back(run: Path) -> None:
         ValueError: If none was kept and Tune's is damaged: Tune would begin the run anew.
     """
     if (run / KEPT_STATE).is_file():
-        for file in _parts(run):
-            file.unlink()
+        # In this order the folder holds a state, and counts as begun, at every moment.
         with ZipFile(run / KEPT_STATE) as kept:
             kept.extractall(run)
+            names = kept.namelist()
+        for file in _parts(run):
+            if file.name not in names:
+                file.unlink()
         return
     damaged = [file for file in _parts(run) if not _is_whole(file)]
     if damaged:
