@@ -88,7 +88,8 @@ def test_the_loss_that_is_logged_is_rllibs():
         learner.metrics.reset()
         numbers = {"loss": make_loss().item()}
         for name in ("mean_kl_loss", "entropy", "policy_loss", "vf_explained_var"):
-            numbers[name] = float(learner.metrics.peek((DEFAULT_MODULE_ID, name)))
+            number = learner.metrics.peek((DEFAULT_MODULE_ID, name))
+            numbers[name] = float(torch.as_tensor(number).detach())
         return numbers
 
     compact = {name: torch.from_numpy(column) for name, column in batch.items()}
