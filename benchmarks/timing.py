@@ -7,6 +7,7 @@ import time
 
 # Before NumPy and torch: one thread each, as an env runner or a trial has on a cluster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("CALSHEQ_NUM_THREADS", "1")
 os.environ.setdefault("RAY_DEDUP_LOGS", "1")
 
 

@@ -59,6 +59,14 @@ def test_the_end_of_a_run_names_commands_that_exist(tmp_path):
     assert {args.run for args in parsed} == {str(run)}
 
 
+@pytest.mark.parametrize(
+    "params", [{"policy_of": {"a": "x", "b": "y"}}, {"model_config": {"use_lstm": True}}]
+)
+def test_what_a_run_would_be_refused_is_not_suggested(tmp_path, params):
+    (trial_of(tmp_path) / "params.json").write_text(json.dumps(params), encoding="utf-8")
+    assert [line.split()[1] for line in reports.next_lines(tmp_path)[1:]] == ["infer"]
+
+
 def test_of_several_trials_one_is_named(tmp_path):
     trial_of(tmp_path, "trial_00000", checkpoint=False)
     trial = trial_of(tmp_path, "trial_00001")

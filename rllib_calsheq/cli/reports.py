@@ -190,6 +190,8 @@ def next_lines(folder: Path) -> list[str]:
     Returns:
         Nothing if no trial has a checkpoint to ask.
     """
+    from rllib_calsheq.results.reading import params_of
+
     try:
         trials = [trial for trial in find_trials(folder) if trial_checkpoints(trial)]
     except ValueError:
@@ -197,5 +199,10 @@ def next_lines(folder: Path) -> list[str]:
     if not trials:
         return []
     run = shlex.quote(str(folder if len(find_trials(folder)) == 1 else trials[0]))
-    lines = [f"  calsheq {name} {run}  # {asks}" for name, asks in NEXT_COMMANDS.items()]
+    params = params_of(trials[0])
+    asked = dict(NEXT_COMMANDS)
+    if params.get("policy_of") or (params.get("model_config") or {}).get("use_lstm"):
+        # It is refused for several policies, and for one with a memory.
+        del asked["certify"]
+    lines = [f"  calsheq {name} {run}  # {asks}" for name, asks in asked.items()]
     return ["what to ask next:", *lines]

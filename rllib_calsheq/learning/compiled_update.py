@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import nn
 
+from rllib_calsheq.core.cores import usable_cores
+from rllib_calsheq.learning.fastest import Fastest
 from rllib_calsheq.learning.fused_mlp import is_perceptron
 from rllib_calsheq.learning.ppo_gradient import PPOTerms, has_closed_form
 from rllib_calsheq.learning.ray_private.access import layers_of, log_std_of
@@ -53,12 +56,42 @@ def kernels() -> Any:
     return found
 
 
+def numbers_of_workers() -> tuple[int, ...]:
+    """With how many threads an update may be tried: powers of two, as far as there are cores.
+
+    ``CALSHEQ_NUM_THREADS`` limits them. The numbers that come out are the same with each.
+    """
+    most = min(kernels().LANES, usable_cores())
+    return tuple(2**power for power in range(most.bit_length()))
+
+
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
     """Calls a function of Numba's, also where what it compiles cannot be kept: a full disk, say."""
     try:
         return function(*arguments)
     except OSError:  # It is compiled by now, and has not run yet.
         return function(*arguments)
+
+
+def _take_together(workers: Fastest, *arguments: Any) -> int:
+    """The kernels' steps, shared by as many threads as are fastest; how many were taken."""
+    found = kernels()
+    order, size, weights = arguments[0], arguments[1], arguments[3]
+    shared = np.empty((found.LANES, len(weights) + 1), np.float32), np.zeros(1, np.int64)
+    with _one_blas_thread():
+        # Without a minibatch: it is compiled before there are others to wait for it.
+        call(found.take_steps, order[:0], *arguments[1:], *shared, 0, 1)
+        with workers.turn(len(order) // size) as number:
+            others = [
+                Thread(target=found.take_steps, args=(*arguments, *shared, worker, number))
+                for worker in range(1, number)
+            ]
+            for other in others:
+                other.start()
+            done: int = found.take_steps(*arguments, *shared, 0, number)
+            for other in others:
+                other.join()
+    return done
 
 
 class CompiledUpdate:
@@ -87,6 +120,7 @@ class CompiledUpdate:
             self._free_at = self._count()
             self._parameters.append(log_std)
         self._limit = limit
+        self._workers = Fastest(numbers_of_workers())
         self._actions = log_std.numel() if log_std is not None else int(self._policy[-1, 1]) // 2
 
     def _table(self, layers: Sequence[nn.Module]) -> npt.NDArray[np.int64]:
@@ -111,7 +145,9 @@ class CompiledUpdate:
         self,
         optimizer: torch.optim.Optimizer,
         columns: Mapping[str, torch.Tensor],
-        minibatches: Sequence[torch.Tensor | None],
+        order: torch.Tensor | None,
+        number: int,
+        size: int,
         terms: PPOTerms,
     ) -> int:
         """Takes one step a minibatch until one's gradient is not finite.
@@ -119,41 +155,41 @@ class CompiledUpdate:
         Args:
             optimizer: What has stepped these parameters before, and will.
             columns: RLlib's columns, one row an agent step.
-            minibatches: Rows of each; all of the same number, or None for all rows.
+            order: Rows of all minibatches one after the other; None for all rows in each.
+            number: How many minibatches to step on.
+            size: Rows of each.
             terms: Coefficients of the loss.
 
         Returns:
             How many steps were taken: 0, too, where this batch or optimizer is not covered.
         """
         given = self._columns(columns)
-        if not minibatches or given is None or not _is_plain_adam(optimizer):
+        if not number or given is None or not _is_plain_adam(optimizer):
             return 0
         steps = self._steps_taken(optimizer)
         if steps is None:
             return 0
-        rows = len(given[0])
-        chosen = [np.arange(rows) if rows_of is None else rows_of for rows_of in minibatches]
+        chosen = np.tile(np.arange(size), number) if order is None else order.cpu().numpy()
         (group,) = optimizer.param_groups
         weights, moments = self._flat(optimizer, steps)
         coefficients = (
             terms.clip, terms.kl_coefficient, terms.entropy_coefficient, terms.value_coefficient,
             terms.value_clip, self._limit,
         )  # fmt: skip
-        with _one_blas_thread():
-            done: int = call(
-                kernels().take_steps,
-                np.concatenate(chosen).astype(np.int64, copy=False),
-                len(chosen[0]),
-                given,
-                weights,
-                self._policy,
-                self._value,
-                self._free_at,
-                np.array(coefficients, np.float32),
-                tuple(float(x) for x in (group["lr"], *group["betas"], group["eps"])),
-                steps,
-                moments,
-            )
+        done = _take_together(
+            self._workers,
+            chosen[: number * size].astype(np.int64, copy=False),
+            size,
+            given,
+            weights,
+            self._policy,
+            self._value,
+            self._free_at,
+            np.array(coefficients, np.float32),
+            tuple(float(x) for x in (group["lr"], *group["betas"], group["eps"])),
+            steps,
+            moments,
+        )
         if done:
             self._put_back(optimizer, weights, moments, steps + done)
         return done

@@ -4,6 +4,9 @@ A network is a table of its layers and a vector of all parameters; a minibatch i
 blocks of rows that stay in a core's cache from the first product to the last. Products are BLAS's.
 All functions stand in this one file, since what Numba keeps on disk is dated by it.
 
+A minibatch's blocks are dealt to `LANES`, each with a gradient of its own, and these are summed in
+one order. Several threads may share the lanes, and the numbers are the same to the last bit.
+
 Shapes: M rows of a minibatch, b of a block, p observed numbers, k actions, P parameters.
 """
 
@@ -19,6 +22,12 @@ import numpy.typing as npt
 
 #: Rows of a block.
 BLOCK = 128
+#: Gradients of a minibatch that are made by themselves: so many threads can share an update.
+LANES = 4
+#: Parameters are shared out in whole pieces of so many, so that each is computed alike by whomever.
+_PIECE = 256
+#: How often a thread looks whether the others have come before it lets another program go first.
+_LOOKS = 2000
 #: Columns of a network's table: what a layer takes and gives, where its parameters stand (weights,
 #: then biases), where its outputs stand (in numbers of one row), and what it does to them.
 INPUTS, OUTPUTS, PARAMETERS, PLACE, ACTIVATION = range(5)
@@ -26,7 +35,7 @@ LINEAR, TANH, RELU = range(3)
 
 #: Numbers may be summed in another order; what is not finite stays so.
 _FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
-_ZERO, _HALF, _ONE, _TWO = (np.float32(x) for x in (0.0, 0.5, 1.0, 2.0))
+_ZERO, _HALF, _ONE, _TWO, _INFINITY = (np.float32(x) for x in (0.0, 0.5, 1.0, 2.0, math.inf))
 _LOG_SQRT_2_PI = np.float32(0.5 * math.log(2.0 * math.pi))
 
 # tanh(x) = x P(x²) / Q(x²), as Eigen and XLA have it: within a few units in the last place.
@@ -51,12 +60,18 @@ _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
 _Q0, _Q1, _Q2, _Q3 = _Q
 
 
+_let_others_run = numba.types.ExternalFunction("sched_yield", numba.types.int32())
+
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 _OPTIONS: dict[str, Any] = {"fastmath": _FASTMATH, "error_model": "numpy", "nogil": True}
 #: A part of `take_steps`: compiled with it, and kept with it.
 _part = numba.njit(**_OPTIONS)
+
+
+#: A part of which the instructions themselves are given.
+_intrinsic: Any = numba.extending.intrinsic
 
 
 def _whole(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,6 +84,40 @@ def _whole(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # There is none.
         compiled = numba.njit(**_OPTIONS)(function)
     return compiled
+
+
+@_intrinsic
+def _arrive(typing_context: Any, meeting: Any) -> Any:
+    """Adds one to the first number of an int64 array, at once for all threads."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        one = context.get_constant(numba.types.int64, 1)
+        return builder.atomic_rmw("add", array.data, one, "seq_cst")
+
+    return numba.types.int64(meeting), generate
+
+
+@_intrinsic
+def _arrived(typing_context: Any, meeting: Any) -> Any:
+    """The first number of an int64 array, as all threads have left it."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        return builder.load_atomic(array.data, "seq_cst", 8)
+
+    return numba.types.int64(meeting), generate
+
+
+@_part
+def _meet(meeting: Integers, expected: int) -> None:
+    """Waits until so many arrivals have been counted, this one among them."""
+    _arrive(meeting)
+    looks = 0
+    while _arrived(meeting) < expected:
+        looks += 1
+        if looks > _LOOKS:
+            _let_others_run()
 
 
 @_part
@@ -263,8 +312,15 @@ def take_steps(
     adam: tuple[float, float, float, float],
     steps: int,
     moments: Floats,
+    gradients: Floats,
+    meeting: Integers,
+    worker: int,
+    workers: int,
 ) -> int:
     """Takes Adam's steps on PPO's loss until all minibatches are done or a gradient is not finite.
+
+    Several threads take them together when each calls this with the same arrays and its own
+    number.
 
     Args:
         order: Rows of all minibatches one after the other, int64.
@@ -281,6 +337,10 @@ def take_steps(
         adam: Learning rate, β_1, β_2, ε.
         steps: Steps that Adam has taken before.
         moments: Adam's (2, P), float32, changed in place.
+        gradients: (LANES, P + 1), float32: of each lane, and its squared norm.
+        meeting: One number, int64, 0 at the start: how often a thread has come to a meeting.
+        worker: Which thread this is, from 0.
+        workers: How many there are, at most `LANES`.
 
     Returns:
         How many steps were taken.
@@ -301,30 +361,48 @@ def take_steps(
         np.empty(b * widest, np.float32),
         np.empty(largest, np.float32),
     )
-    gradient = np.empty_like(parameters)
     share = np.float32(1.0 / size)
     mean, square = moments[0], moments[1]
     rate, beta_1, beta_2, epsilon = adam
     keep_2, small = np.float32(beta_2), np.float32(epsilon)
     add_1, add_2 = np.float32(1.0 - beta_1), np.float32(1.0 - beta_2)
+    count = len(parameters)
+    pieces = (count + _PIECE - 1) // _PIECE
+    first_own = worker * pieces // workers * _PIECE
+    last_own = min((worker + 1) * pieces // workers * _PIECE, count)
     for number in range(len(order) // size):
-        gradient[:] = _ZERO
-        for first in range(number * size, (number + 1) * size, BLOCK):
-            chosen = order[first : min(first + BLOCK, (number + 1) * size)]
-            _add_gradient(
-                chosen, columns, parameters, policy, value, free_at, terms, share, scratch, gradient
-            )
+        end = (number + 1) * size
+        for lane in range(worker, LANES, workers):
+            gradient = gradients[lane, :count]
+            gradient[:] = _ZERO
+            for first in range(number * size + lane * BLOCK, end, LANES * BLOCK):
+                chosen = order[first : min(first + BLOCK, end)]
+                _add_gradient(
+                    chosen, columns, parameters, policy, value, free_at, terms, share, scratch,
+                    gradient,
+                )  # fmt: skip
+            norm = _ZERO
+            for i in range(count):
+                norm += gradient[i] * gradient[i]
+            gradients[lane, count] = norm
+        if workers > 1:
+            _meet(meeting, (2 * number + 1) * workers)
         norm = _ZERO
-        for i in range(len(gradient)):
-            norm += gradient[i] * gradient[i]
-        if not np.isfinite(norm):
+        for lane in range(LANES):
+            norm += gradients[lane, count]
+        # Of a sum that may be taken in another order, `isfinite` is not to be relied on.
+        if not norm < _INFINITY:
             return number
         step = steps + number + 1
         length = np.float32(rate / (1.0 - beta_1**step))
         scale = np.float32(math.sqrt(1.0 - beta_2**step))
-        for i in range(len(gradient)):
-            g = gradient[i]
+        for i in range(first_own, last_own):
+            g = gradients[0, i]
+            for lane in range(1, LANES):
+                g += gradients[lane, i]
             mean[i] += add_1 * (g - mean[i])
             square[i] = keep_2 * square[i] + add_2 * g * g
             parameters[i] -= length * mean[i] / (np.sqrt(square[i]) / scale + small)
+        if workers > 1:
+            _meet(meeting, (2 * number + 2) * workers)
     return len(order) // size

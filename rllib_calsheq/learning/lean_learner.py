@@ -138,40 +138,50 @@ class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
         number is given.
         """
         rows = len(next(iter(columns.values())))
-        chosen = self._chosen(rows, num_epochs, minibatch_size, num_total_minibatches)
-        done = self._take_compiled_steps(module_id, columns, chosen[:-1])
-        table = None if chosen[-1] is None else _RowTable(columns)
-        for number in range(done, len(chosen)):
-            self._last = number == len(chosen) - 1
-            rows_of = columns if table is None else table.rows(chosen[number])
+        order, number = self._order(rows, num_epochs, minibatch_size, num_total_minibatches)
+        size = rows if order is None else minibatch_size or rows
+        done = self._take_compiled_steps(module_id, columns, order, number - 1, size)
+        table = None if order is None else _RowTable(columns)
+        for minibatch in range(done, number):
+            self._last = minibatch == number - 1
+            rows_of = columns
+            if order is not None and table is not None:
+                rows_of = table.rows(order[minibatch * size : (minibatch + 1) * size])
             yield Minibatch({module_id: rows_of})
 
-    def _chosen(
+    def _order(
         self, rows: int, num_epochs: int, minibatch_size: int | None, num_total_minibatches: int
-    ) -> list[Any]:
-        """Rows of every minibatch; None for all of them in the order that they have."""
+    ) -> tuple[torch.Tensor | None, int]:
+        """Rows of all minibatches one after the other, and how many minibatches there are.
+
+        None stands for all rows as they are, in every minibatch; the last may have fewer rows.
+        """
         if num_total_minibatches:
             assert minibatch_size is not None
             num_epochs = -(-num_total_minibatches * minibatch_size // rows)
         elif minibatch_size is None or minibatch_size >= rows or self._is_one_of_several:
-            return [None] * num_epochs
+            return None, num_epochs
         number = num_total_minibatches or -(-num_epochs * rows // minibatch_size)
         orders = [np.random.permutation(rows) for _ in range(num_epochs)]  # noqa: NPY002
-        order = torch.from_numpy(np.concatenate(orders)).to(self.device)
-        return list(order[: number * minibatch_size].split(minibatch_size))
+        return torch.from_numpy(np.concatenate(orders)).to(self.device), number
 
     def _take_compiled_steps(
-        self, module_id: str, columns: dict[str, torch.Tensor], minibatches: list[Any]
+        self,
+        module_id: str,
+        columns: dict[str, torch.Tensor],
+        order: torch.Tensor | None,
+        number: int,
+        size: int,
     ) -> int:
-        """Steps on the first of these minibatches, as far as they run compiled; their number."""
+        """Steps on the first minibatches, as far as they run compiled; their number."""
         compiled = self._compiled.get(module_id)
         config = self.config.get_config_for_module(module_id)
         if compiled is None or self._is_one_of_several or config.grad_clip is not None:
             return 0
         (optimizer,) = self.optimizers
-        done = compiled.take_steps(optimizer, columns, minibatches, self._terms(module_id, config))
-        size = len(columns[Columns.OBS])
-        self._rows_trained += sum(size if m is None else len(m) for m in minibatches[:done])
+        terms = self._terms(module_id, config)
+        done = compiled.take_steps(optimizer, columns, order, number, size, terms)
+        self._rows_trained += done * size
         return done
 
     def gradient_step(self, policy_batches: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from rllib_calsheq.core.configuration import require
+from rllib_calsheq.core.cores import stated_threads
 
-#: The environment variable that sets the number of threads.
-NUM_THREADS = "CALSHEQ_NUM_THREADS"
 #: What Torch itself reads: whoever has set it has chosen. Ray does for its actors, by their CPUs.
 TORCHS_OWN = "OMP_NUM_THREADS"
 #: Small networks are fastest on one: more only wait for each other, long where the cores are busy.
@@ -24,12 +22,10 @@ def num_threads() -> int | None:
     Raises:
         ValueError: If the variable is no integer from 1.
     """
-    given = os.environ.get(NUM_THREADS)
-    if given is None:
-        return None if os.environ.get(TORCHS_OWN) else DEFAULT_NUM_THREADS
-    good = given.isdecimal() and int(given) >= 1
-    require(good, f"the environment variable {NUM_THREADS}", given, "integers from 1")
-    return int(given)
+    stated = stated_threads()
+    if stated is None and not os.environ.get(TORCHS_OWN):
+        return DEFAULT_NUM_THREADS
+    return stated
 
 
 @contextmanager

@@ -127,7 +127,8 @@ def check_cores(cores: int, load: float) -> Finding:
 
 def check_threads(environment: Mapping[str, str], cores: int) -> Finding:
     """Whether Torch's threads are a number that there are cores for."""
-    from rllib_calsheq.learning.threads import NUM_THREADS, TORCHS_OWN, num_threads
+    from rllib_calsheq.core.cores import NUM_THREADS
+    from rllib_calsheq.learning.threads import TORCHS_OWN, num_threads
 
     own, torchs = environment.get(NUM_THREADS), environment.get(TORCHS_OWN)
     name, given = (NUM_THREADS, own) if own is not None else (TORCHS_OWN, torchs)
