@@ -1,5 +1,6 @@
 """Runs that a signal stops: every trial is saved, the user is told how to go on, and it goes on."""
 
+import json
 import os
 import pickle
 import signal
@@ -13,7 +14,12 @@ import yaml
 from killable_commands import calibration_by_stage, finish, stages, start, wait_until
 from ray.tune.schedulers import TrialScheduler
 
-from rllib_calsheq.results.checkpoints import finished_stages, last_stage, trial_checkpoints
+from rllib_calsheq.results.checkpoints import (
+    TRIAL_FILE,
+    finished_stages,
+    last_stage,
+    trial_checkpoints,
+)
 from rllib_calsheq.running import stopping
 from rllib_calsheq.running.stopping import (
     EndsWhenSaved,
@@ -24,7 +30,7 @@ from rllib_calsheq.running.stopping import (
 )
 
 #: Stages of a trial, and to how many it goes on after that.
-STAGES, MORE_STAGES = 40, 43
+STAGES, MORE_STAGES = 30, 32
 #: Two trials, each of which wants all CPUs: one runs and the other one is pending.
 GRID = {
     "run": "CALSHEQ",
@@ -65,6 +71,10 @@ def test_a_stopped_grid_goes_on_bit_for_bit_every_stage_once(tmp_path, ray_folde
 
     more = ["--set", f"stop.training_iteration={MORE_STAGES}"]
     finish(start("rllib", [*words, "--name", "whole", *more], ray_folder))
+    # One process has served both trials, one after the other.
+    trials = [tmp_path / "whole" / trial.name for trial in (first, second)]
+    results = [json.loads((t / TRIAL_FILE).read_text().splitlines()[0]) for t in trials]
+    assert len({result["pid"] for result in results}) == 1
 
     words += ["--name", "cut"]
     out, seconds = stop_once(

@@ -37,7 +37,7 @@ from rllib_calsheq.callbacks.calibration import begin_stage
 from rllib_calsheq.core.comparing import differences, plain
 from rllib_calsheq.core.manifest import require_same_run, require_whole, write_manifest
 from rllib_calsheq.core.stages import Calibration
-from rllib_calsheq.learning.ray_private.access import is_wanted, stop_within
+from rllib_calsheq.learning.ray_private.access import build_anew, is_wanted, stop_within
 from rllib_calsheq.learning.threads import limited_threads
 
 logger = logging.getLogger(__name__)
@@ -121,6 +121,11 @@ class CALSHEQ(PPO):
         if getattr(self, "env_runner_group", None) is not None:
             stop_within(self.env_runner_group, STOP_S)
         super().cleanup()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Becomes the run of Tune's next trial, as if started afresh: a process need not start."""
+        build_anew(self, new_config)
+        return True
 
     def __repr__(self) -> str:
         return "CALSHEQ"

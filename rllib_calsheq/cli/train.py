@@ -209,6 +209,8 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
                 tune_config=tune.TuneConfig(
                     scheduler=scheduler,
                     num_samples=asked["num_samples"],
+                    # A process that has ended one trial goes on with the next one.
+                    reuse_actors=experiment.is_calsheq,
                     trial_name_creator=trial_name,
                     trial_dirname_creator=trial_name,
                 ),

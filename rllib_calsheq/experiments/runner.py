@@ -11,10 +11,10 @@ import ray
 from ray import tune
 from ray.tune import Callback
 
+from rllib_calsheq.algorithm import CALSHEQ
 from rllib_calsheq.experiments.measuring import measure_run, verdict_of
 from rllib_calsheq.experiments.store import StudyFolder
 from rllib_calsheq.experiments.study import Run, Study
-from rllib_calsheq.experiments.trainable import StudyRun
 from rllib_calsheq.learning.ray_private.access import replace_watchers
 from rllib_calsheq.running.records import (
     KeepsWholeState,
@@ -147,7 +147,7 @@ def measure_study(
 def cpus_of(study: Study) -> int:
     """CPUs that one run of a study asks Ray for."""
     configs = [study.config(run) for run in study.runs() if run.seed == study.first_seed]
-    requests = [StudyRun.default_resource_request(config) for config in configs]
+    requests = [CALSHEQ.default_resource_request(config) for config in configs]
     return math.ceil(max(float(r.required_resources.get("CPU", 1.0)) for r in requests))
 
 
@@ -171,7 +171,7 @@ def _run_batch(
     if folder.can_go_on(number):
         mend(path)
         tuner = tune.Tuner.restore(
-            str(path), StudyRun, resume_unfinished=True, resume_errored=True, param_space=space
+            str(path), CALSHEQ, resume_unfinished=True, resume_errored=True, param_space=space
         )
         replace_watchers(tuner, callbacks, scheduler)
     else:
@@ -181,7 +181,7 @@ def _run_batch(
             return names[int(trial.trial_id.rpartition("_")[2])]
 
         tuner = tune.Tuner(
-            StudyRun,
+            CALSHEQ,
             param_space=space,
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
