@@ -7,13 +7,17 @@
 `MultiAgentEnvRunner` and learner pipeline, no calibrator at all) over that of a CALSHEQ stage;
 ``ratio_vs_bare`` is the time of a CALSHEQ stage over that of the bare loop in `bare.py`;
 ``calibration_share`` is the part of a CALSHEQ stage spent in callback, broadcast and calibrator.
-With ``--cpu`` seconds are a processor's, which other programs on the machine change little.
+With ``--cpu`` seconds are a processor's, which other programs on the machine change little. With
+``--all-cores`` threads share a CALSHEQ stage's update where that is faster, as they do by default.
 """
 
 from timing import interleave, parser, quiet, ratios, show, spread  # isort: skip
+import os
 import time
 
 from bare import BareLoop
+
+from rllib_calsheq.core.cores import NUM_THREADS
 
 
 def build_calsheq(env_config, particles, calibrator, num_env_runners=0):
@@ -82,7 +86,10 @@ def main():
     options.add_argument("--calibrator", default="ppo")
     options.add_argument("--no-rllib", action="store_true", help="leave RLlib's default path out")
     options.add_argument("--cpu", action="store_true", help="a processor's seconds")
+    options.add_argument("--all-cores", action="store_true", help="not one thread each")
     args = options.parse_args()
+    if args.all_cores:
+        del os.environ[NUM_THREADS]
     clock = time.process_time if args.cpu else time.perf_counter
     quiet()
     calsheq = build_calsheq(
@@ -94,7 +101,8 @@ def main():
     contenders = {"calsheq": calsheq.train, "bare": bare.run_stage}
     if not args.no_rllib:
         contenders["rllib"] = build_rllib(args.merchants, args.particles).train
-    interleave(contenders, 1)
+    # Numbers of threads are tried in the first stages.
+    interleave(contenders, 5 if args.all_cores else 1)
     on_calibration = time_calibration(calsheq, clock)
     seconds = interleave(contenders, args.rounds, clock)
     found = {

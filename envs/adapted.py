@@ -112,10 +112,7 @@ class AdaptedEnv(MultiAgentEnv):
         Raises:
             ValueError: If the profile has the wrong length or is out of bounds.
         """
-        profile = self.supertype_space.validate(profile)
-        if profile.ndim != 1:
-            raise ValueError(f"one profile of shape (d,) is needed, not {profile.shape}")
-        self._profile = profile
+        self._profile = self.supertype_space.validate_one(profile)
 
     def episode_outcomes(self) -> FloatArray:
         """Outcome vector (N,) of the episode so far; NaN for what did not happen.

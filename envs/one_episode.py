@@ -70,10 +70,7 @@ class OneEpisodeEnv(MultiAgentEnv):
         Raises:
             ValueError: If the profile has the wrong length or is out of bounds.
         """
-        profile = self.supertype_space.validate(profile)
-        if profile.ndim != 1:
-            raise ValueError(f"one profile of shape (d,) is needed, not {profile.shape}")
-        self._profile = profile
+        self._profile = self.supertype_space.validate_one(profile)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -156,6 +156,17 @@ class SupertypeSpace:
             )
         return values
 
+    def validate_one(self, profile: npt.ArrayLike) -> FloatArray:
+        """Checks one profile in natural units, shape (d,), and returns a copy of it as floats.
+
+        Raises:
+            ValueError: If it has another shape or a value is outside its bounds.
+        """
+        values = self.validate(profile)
+        if values.ndim != 1:
+            raise ValueError(f"one profile of shape (d,) is needed, not {values.shape}")
+        return values
+
     def from_mapping(
         self, values: Mapping[str, Any], default: npt.ArrayLike | None = None
     ) -> FloatArray:

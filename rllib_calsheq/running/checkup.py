@@ -133,7 +133,8 @@ def check_threads(environment: Mapping[str, str], cores: int) -> Finding:
     own, torchs = environment.get(NUM_THREADS), environment.get(TORCHS_OWN)
     name, given = (NUM_THREADS, own) if own is not None else (TORCHS_OWN, torchs)
     if not given and own is None:
-        return Finding("threads", f"{num_threads() or 1} for each process")
+        found = f"{num_threads() or 1} for each process; more share an update where that is faster"
+        return Finding("threads", found)
     found, fits = f"{name}={given}", given is not None and given.isdecimal() and int(given) >= 1
     if not fits or int(given or 0) > cores:
         advice = f"set {name} to an integer from 1 to {cores}; 1 suits small networks best"
