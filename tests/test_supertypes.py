@@ -46,6 +46,12 @@ def test_validate_returns_a_copy():
     np.testing.assert_array_equal(profile, [0.25, 2.0, 10.25])
 
 
+def test_where_one_profile_is_asked_for_several_are_refused():
+    np.testing.assert_array_equal(SPACE.validate_one([0.5, 0, 10]), [0.5, 0.0, 10.0])
+    with pytest.raises(ValueError, match=r"one profile of shape \(d,\) is needed, not \(2, 3\)"):
+        SPACE.validate_one([[0.5, 0, 10], [0.5, 0, 10]])
+
+
 def test_names_start_and_indices_follow_the_documented_order():
     assert SPACE.names == ("near.rate", "near.distance", "far.rate")
     assert SPACE.supertypes == ("near", "far")
