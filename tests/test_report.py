@@ -266,6 +266,15 @@ def test_a_run_of_few_files_has_a_report_all_the_same(tmp_path):
     Page(to_html(document(trial)))
 
 
+def test_what_was_judged_is_reported_without_checkpoint_and_environment(tmp_path):
+    trial = make_run(tmp_path / "r", off=2.0)
+    (trial / "checkpoint_000000" / "manifest.json").unlink()
+    page = to_markdown(document(trial), tmp_path)
+    assert "so that 2 outcomes (`share`, `s_2.volume`) meet their targets" in page
+    assert "0 of 2 targets are met on 512 fresh episodes" in page
+    assert len(table(document(trial), "Every target")) == 2
+
+
 def test_markdown_has_the_same_headings_and_tables_and_links_to_pictures(full):
     (full / "trial_00000" / "reward.png").write_bytes(b"")
     text = to_markdown(document(full), full)

@@ -178,6 +178,9 @@ def read_run(trial: Path, label: str) -> RunFacts:
     manifest = _manifest(checkpoints[-1]) if checkpoints else None
     space, targets = _problem(params, known, manifest)
     file = trial / EVALUATION_FILE
+    evaluation = _read(file) if file.is_file() else None
+    if not len(targets) and evaluation is not None:
+        targets = _judged(evaluation, known)
     return RunFacts(
         label=label,
         trial=trial,
@@ -186,7 +189,7 @@ def read_run(trial: Path, label: str) -> RunFacts:
         history=history,
         ranges={p.full_name: p for p in space.parameters} if space else {},
         targets=targets.targets,
-        evaluation=_read(file) if file.is_file() else None,
+        evaluation=evaluation,
         manifest=manifest,
         inference=_newest(trial, INFERENCES),
         certificate=_newest(trial, CERTIFICATE_FILES),
@@ -234,11 +237,23 @@ def _problem(
     scales = {name: float(row["scale"]) for name, row in run["targets"].items()}
     outcomes = [Outcome(name, scales.get(name, 1.0)) for name in run["outcomes"]]
     # In the order that they were stated in, which JSON of the configuration has lost.
+    return SupertypeSpace(tuple(parameters)), _targets(list(run["targets"]), outcomes, known)
+
+
+def _targets(
+    names: Sequence[str], outcomes: Sequence[Outcome], known: Mapping[str, Any]
+) -> TargetSet:
+    """The targets of these names, as the content of the target file states them."""
     # Tune may write the configuration after the first checkpoint.
     given = known.get("targets") or {}
-    spec = {name: given[name] for name in run["targets"] if name in given}
-    targets = TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
-    return SupertypeSpace(tuple(parameters)), targets
+    spec = {name: given[name] for name in names if name in given}
+    return TargetSet.from_mapping(spec, outcomes) if spec else TargetSet((), ())
+
+
+def _judged(evaluation: Mapping[str, Any], known: Mapping[str, Any]) -> TargetSet:
+    """The targets that an evaluation judged: of a run with neither checkpoint nor environment."""
+    outcomes = [Outcome(row["name"], float(row["scale"])) for row in evaluation["outcomes"]]
+    return _targets([outcome.name for outcome in outcomes], outcomes, known)
 
 
 def _particles(
