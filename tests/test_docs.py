@@ -49,7 +49,7 @@ def commands():
     """``(document, words)`` of every rllib or calsheq command line in a bash block."""
     found = []
     for document, text in blocks("bash"):
-        for line in text.splitlines():
+        for line in text.replace("\\\n", "").splitlines():
             for part in line.split(" && "):
                 words = shlex.split(part, comments=True)
                 # What `ray job submit` runs comes after its own "--".
