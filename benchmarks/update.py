@@ -2,6 +2,7 @@
 
     python benchmarks/update.py            # 19,200 rows, minibatches of 1,024, 4 epochs
     python benchmarks/update.py --json     # ratio_vs_jax, ratio_vs_one_by_one, parts
+    python benchmarks/update.py --torch-compile   # besides, ratio_vs_torch_compile (needs g++)
 
 ``ratio_vs_jax`` is the time of the learner's ``update()``, RLlib's own closing minibatch, logging
 and checks included, over that of the bare steps in JAX; ``ratio_vs_one_by_one`` is the same over
@@ -9,6 +10,9 @@ the learner's steps without Numba. Both start from the same weights, take the sa
 must agree (``largest_difference``). Seconds are a processor's. The parts are the update's own
 products, tanhs and gathering of rows, timed by themselves; the rest is the loss, biases, Adam and
 RLlib's bookkeeping.
+
+With ``--torch-compile`` the same steps in PyTorch take part, loss and gradient compiled by
+``torch.compile`` and Adam in one kernel; ``seconds_to_compile`` is its first step, by the clock.
 
 JAX: ``pip install -c constraints.txt -e ".[bench]"``.
 """
@@ -135,6 +139,53 @@ def jax_update(module, columns, config, chosen):
     return lambda: jax.block_until_ready(whole(weights, zeros, zeros, jnp.array(0.0)))
 
 
+def torch_update(module, columns, config, chosen):
+    """The whole update in PyTorch, loss and gradient compiled; and what its first step takes."""
+    from torch.nn import Linear
+    from torch.nn.functional import linear
+
+    from rllib_calsheq.learning.ray_private.access import free_log_std, layers_of
+
+    policy, value = (
+        [layer for layer in layers_of(module, part) if isinstance(layer, Linear)]
+        for part in ("policy", "value")
+    )
+    log_std = free_log_std(module)
+    clip, kl_coeff, limit = config.clip_param, config.kl_coeff, config.vf_clip_param
+
+    def network(layers, rows):
+        for layer in layers[:-1]:
+            rows = torch.tanh(linear(rows, layer.weight, layer.bias))
+        return linear(rows, layers[-1].weight, layers[-1].bias)
+
+    @torch.compile
+    def loss(obs, actions, inputs, logp, advantages, targets):
+        mean = network(policy, obs)
+        old_mean, old_log_std = inputs[:, :ACTIONS], inputs[:, ACTIONS:]
+        z = (actions - mean) * torch.exp(-log_std)
+        ratio = torch.exp((-0.5 * (z * z + np.log(2 * np.pi)) - log_std).sum(-1) - logp)
+        bounded = advantages * torch.clamp(ratio, 1 - clip, 1 + clip)
+        gain = torch.minimum(advantages * ratio, bounded)
+        variance = torch.exp(2 * old_log_std) + (old_mean - mean) ** 2
+        kl = log_std - old_log_std + 0.5 * variance * torch.exp(-2 * log_std) - 0.5
+        of_values = torch.clamp((network(value, obs)[:, 0] - targets) ** 2, 0, limit)
+        return (config.vf_loss_coeff * of_values - gain + kl_coeff * kl.sum(-1)).mean()
+
+    given = [torch.from_numpy(column) for column in columns.values()]
+    adam = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
+
+    def steps(minibatches):
+        for rows in minibatches:
+            adam.zero_grad(set_to_none=True)
+            loss(*(column[rows] for column in given)).backward()
+            adam.step()
+
+    order = torch.from_numpy(chosen)
+    start = time.perf_counter()
+    steps(order[:1])
+    return lambda: steps(order), time.perf_counter() - start
+
+
 def parts(columns, chosen):
     """The products, tanhs and gathering of an update by themselves, and its floating operations."""
     import numba
@@ -195,6 +246,7 @@ def parts(columns, chosen):
 def main():
     options = parser(__doc__)
     options.add_argument("--rows", type=int, default=19_200)
+    options.add_argument("--torch-compile", action="store_true", help="compare with it, too")
     args = options.parse_args()
     try:
         import jax  # noqa: F401
@@ -235,6 +287,13 @@ def main():
         "jax": in_jax,
         "one_by_one": lambda: update(one_by_one),
     }
+    first_step = {}
+    if args.torch_compile:
+        contenders["torch_compile"], took = torch_update(
+            copy.deepcopy(module), columns, config, chosen
+        )
+        first_step = {"seconds_to_compile": took}
+    wholes = list(contenders)
     alone, operations = parts(columns, chosen)
     contenders |= alone
     interleave(contenders, 1)
@@ -243,10 +302,10 @@ def main():
     whole = seconds["compiled"]
     rest = [t - sum(seconds[name][i] for name in alone) for i, t in enumerate(whole)]
     found = {
-        "ratio_vs_jax": ratios(whole, seconds["jax"]),
-        "ratio_vs_one_by_one": ratios(whole, seconds["one_by_one"]),
+        **{f"ratio_vs_{name}": ratios(whole, seconds[name]) for name in wholes[1:]},
         "largest_difference": difference,
-        **{f"seconds_{name}": spread(seconds[name]) for name in ("compiled", "jax", "one_by_one")},
+        **{f"seconds_{name}": spread(seconds[name]) for name in wholes},
+        **first_step,
         **{f"share_{name}": ratios(seconds[name], whole) for name in alone},
         "share_rest": ratios(rest, whole),
         "products_gflop": operations / 1e9,
