@@ -48,8 +48,9 @@ def action(half_spread):
 def checkpoints(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bertrand")
     config = CALSHEQConfig().environment(MarketEnv, env_config=env_config())
-    config.calibration(calibrator={"name": "fixed"}, num_particles=32, lr_shared={"initial": 3e-3})
-    algorithm = config.training(minibatch_size=256).build_algo()
+    # So many that the noise of the learning itself is not what could be gained.
+    config.calibration(calibrator={"name": "fixed"}, num_particles=64, lr_shared={"initial": 3e-3})
+    algorithm = config.training(minibatch_size=512).build_algo()
     found = {}
     for stage in range(1, FINAL + 1):
         algorithm.train()
