@@ -76,7 +76,12 @@ def test_asha_stops_some_trials_early_and_lets_others_finish(tmp_path):
     )
     space = {"lr_ratio": tune.grid_search([0.01, 0.1, 3.0])}
     # One after the other: each is held against those before it, whatever else the machine does.
-    trials = fit(tmp_path, space, 9, scheduler=scheduler, max_concurrent_trials=1)
+    in_turn = {"max_concurrent_trials": 1, "reuse_actors": True}
+    trials = fit(tmp_path, space, 9, scheduler=scheduler, **in_turn)
+    for rows in trials.values():
+        assert [row["training_iteration"] for row in rows] == list(range(1, len(rows) + 1))
+    # A process whose trial was stopped has taken up the next one.
+    assert len({rows[0]["pid"] for rows in trials.values()}) < 3
     ends = sorted(rows[-1]["training_iteration"] for rows in trials.values())
     assert len(ends) == 3
     assert ends[0] < 9 == ends[-1]
