@@ -10,9 +10,8 @@ The first two take the same numbers to the last bit. Seconds are the clock's: th
 nothing else to do.
 """
 
-from timing import interleave, parser, quiet, ratios, show, spread  # isort: skip
+from timing import interleave, parser, quiet, ratios, show, spread, time_calls  # isort: skip
 import os
-import time
 
 import ray
 from stage import build_calsheq
@@ -27,21 +26,6 @@ def build(args, threads, num_env_runners=0):
         os.environ[NUM_THREADS] = str(threads)
     env_config = {"num_merchants": args.merchants}
     return build_calsheq(env_config, args.particles, {"name": args.calibrator}, num_env_runners)
-
-
-def time_updates(algorithm):
-    """Collects the seconds of every update in a list that it returns."""
-    seconds, original = [], algorithm.learner_group.update
-
-    def timed(*args, **kwargs):
-        start = time.perf_counter()
-        try:
-            return original(*args, **kwargs)
-        finally:
-            seconds.append(time.perf_counter() - start)
-
-    algorithm.learner_group.update = timed
-    return seconds
 
 
 def main():
@@ -61,7 +45,7 @@ def main():
     contenders = {name: algorithm.train for name, algorithm in algorithms.items()}
     # Numbers of threads are tried in the first stages.
     interleave(contenders, 7)
-    updates = {name: time_updates(algorithm) for name, algorithm in algorithms.items()}
+    updates = {name: time_calls(a.learner_group, "update") for name, a in algorithms.items()}
     seconds = interleave(contenders, args.rounds)
     found = {
         "ratio_stage": ratios(seconds["all"], seconds["one"]),

@@ -11,7 +11,7 @@ With ``--cpu`` seconds are a processor's, which other programs on the machine ch
 ``--all-cores`` threads share a CALSHEQ stage's update where that is faster, as they do by default.
 """
 
-from timing import interleave, parser, quiet, ratios, show, spread  # isort: skip
+from timing import interleave, parser, quiet, ratios, show, spread, time_calls  # isort: skip
 import os
 import time
 
@@ -66,17 +66,8 @@ def build_rllib(n, particles, num_envs=16):
 
 def time_calibration(algorithm, clock=time.perf_counter):
     """Collects the seconds that a stage spends on calibration, in a list that it returns."""
-    seconds = []
     callback = next(c for c in algorithm.callbacks if type(c).__name__ == "CalibrationCallback")
-    original = callback.on_train_result
-
-    def timed(**kwargs):
-        start = clock()
-        original(**kwargs)
-        seconds.append(clock() - start)
-
-    callback.on_train_result = timed
-    return seconds
+    return time_calls(callback, "on_train_result", clock)
 
 
 def main():

@@ -22,6 +22,21 @@ def interleave(contenders, rounds, clock=time.perf_counter):
     return seconds
 
 
+def time_calls(owner, method, clock=time.perf_counter):
+    """Collects the seconds of every call of a method, in a list that it returns."""
+    seconds, original = [], getattr(owner, method)
+
+    def timed(*args, **kwargs):
+        start = clock()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            seconds.append(clock() - start)
+
+    setattr(owner, method, timed)
+    return seconds
+
+
 def spread(values):
     """``{median, low, high}`` of some numbers."""
     ordered = sorted(values)

@@ -7,6 +7,7 @@ import numpy as np
 
 from rllib_calsheq.core.stages import STATE_FORMAT
 from rllib_calsheq.results.checkpoints import CALIBRATION_STATE
+from rllib_calsheq.results.provenance import record_start
 
 NAMES = ("s_1.rate_1", "s_1.rate_2", "s_2.cost")
 OUTCOMES = {"share": (0.3, 0.05), "s_2.volume": (20.0, 5.0)}
@@ -174,3 +175,12 @@ def add_certificate(trial, gap=-0.03):
     }  # fmt: skip
     write(trial / "certificate" / "checkpoint_000000" / "certificate_abc.json", content)
     return content
+
+
+def full_run(folder):
+    """A run with everything that there can be."""
+    trial = make_run(folder)
+    add_inference(trial)
+    add_certificate(trial)
+    record_start(folder, "rllib train -f my.yaml --set 'config.seed=0'")
+    return folder

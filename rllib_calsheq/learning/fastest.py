@@ -28,11 +28,6 @@ class Fastest:
         self._seconds: dict[int, deque[float]] = {way: deque(maxlen=REMEMBERED) for way in ways}
         self._best, self._break, self._turns = ways[0], FIRST_BREAK, 0
 
-    @property
-    def ways(self) -> tuple[int, ...]:
-        """What there is to choose from."""
-        return tuple(self._seconds)
-
     def _next(self) -> int:
         for way, seconds in self._seconds.items():
             if len(seconds) < WANTED:

@@ -40,24 +40,15 @@ _LOG_SQRT_2_PI = np.float32(0.5 * math.log(2.0 * math.pi))
 
 # tanh(x) = x P(x²) / Q(x²), as Eigen and XLA have it: within a few units in the last place.
 _TANH_LIMIT = np.float32(7.90531110763549805)
-_P = tuple(
+_P0, _P1, _P2, _P3, _P4, _P5, _P6 = (
     np.float32(c)
     for c in (
         4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08,
         -8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16,
     )
 )  # fmt: skip
-_Q = tuple(
-    np.float32(c)
-    for c in (
-        4.89352518554385e-03,
-        2.26843463243900e-03,
-        1.18534705686654e-04,
-        1.19825839466702e-06,
-    )
-)
-_P0, _P1, _P2, _P3, _P4, _P5, _P6 = _P
-_Q0, _Q1, _Q2, _Q3 = _Q
+_Q0, _Q1 = np.float32(4.89352518554385e-03), np.float32(2.26843463243900e-03)
+_Q2, _Q3 = np.float32(1.18534705686654e-04), np.float32(1.19825839466702e-06)
 
 
 _let_others_run = numba.types.ExternalFunction("sched_yield", numba.types.int32())
@@ -367,7 +358,7 @@ def take_steps(
     keep_2, small = np.float32(beta_2), np.float32(epsilon)
     add_1, add_2 = np.float32(1.0 - beta_1), np.float32(1.0 - beta_2)
     count = len(parameters)
-    pieces = (count + _PIECE - 1) // _PIECE
+    pieces = -(-count // _PIECE)
     first_own = worker * pieces // workers * _PIECE
     last_own = min((worker + 1) * pieces // workers * _PIECE, count)
     for number in range(len(order) // size):

@@ -154,7 +154,8 @@ class LeanPPOLearner(OwnUpdateLoop, TwoTimescalePPOLearner):
     ) -> tuple[torch.Tensor | None, int]:
         """Rows of all minibatches one after the other, and how many minibatches there are.
 
-        None stands for all rows as they are, in every minibatch; the last may have fewer rows.
+        None stands for all rows as they are in every minibatch. Otherwise the rows may end within
+        the last one, which is smaller then.
         """
         if num_total_minibatches:
             assert minibatch_size is not None
