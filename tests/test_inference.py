@@ -375,3 +375,20 @@ def test_what_a_small_move_shows_is_kept_apart_from_what_few_profiles_share(seen
     lines = in_words(result, Directions(np.eye(3), np.array([0.2, 0.6, 1.0])))
     (found,) = (line for line in lines if line.startswith("Round"))
     assert all(part in found for part in said)
+
+
+@pytest.mark.parametrize(("off", "warned"), [(0.81, True), (0.03, False)])
+def test_a_target_is_called_out_of_reach_with_a_warning_where_the_emulator_is_bad(off, warned):
+    row = {"name": "a", "knowledge": Knowledge.FREE, "split_r_hat": 1.0}
+    target = {
+        "name": "t", "first_explained": 1.0, "out_of_reach": True, "target": 0.9,
+        "model_gives": [0.01, 0.06], "against": [], "out_of_reach_alone": True,
+        "implausibility": -9.3, "emulator_error": off,
+    }  # fmt: skip
+    result = {
+        "prior": "uniform", "parameters": [row] * 3, "targets": [target], "trade_offs": [],
+        "moments": {"rank": 1}, "prior_share": 0.1, "lag": None,
+    }  # fmt: skip
+    lines = in_words(result, Directions(np.eye(3), np.array([0.2, 0.6, 1.0])))
+    assert any("out of the model's reach by 9.3" in line for line in lines)
+    assert any("off by 0.81 scales, and a far corner" in line for line in lines) is warned

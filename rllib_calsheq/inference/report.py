@@ -35,6 +35,8 @@ LARGEST_R_HAT = 1.05
 WORSE = 0.2
 #: The middle of what the model gives, of this probability, is what a target must lie in.
 REACH = 0.98
+#: Scales by which an emulator is off from which its word on what is out of reach is not relied on.
+LARGE_LACK_OF_FIT = 0.5
 
 
 def describe(
@@ -281,6 +283,12 @@ def _reach_in_words(targets: list[dict[str, Any]]) -> list[str]:
             f"{t['name']} = {t['target']:.4g} is out of the model's reach by "
             f"{abs(t['implausibility']):.1f} standard deviations of all errors ({why}{trade})."
         )
+        if t["emulator_error"] > LARGE_LACK_OF_FIT:
+            said.append(
+                f"Do not rely on that: the emulator of {t['name']} is off by "
+                f"{t['emulator_error']:.2g} scales, and a far corner of the box may do what it does "
+                "not foresee. `calsheq check-targets` looks for profiles there."
+            )
     if not missed:
         said.append("No target is out of the model's reach.")
     return said
