@@ -286,8 +286,8 @@ def _reach_in_words(targets: list[dict[str, Any]]) -> list[str]:
         if t["emulator_error"] > LARGE_LACK_OF_FIT:
             said.append(
                 f"Do not rely on that: the emulator of {t['name']} is off by "
-                f"{t['emulator_error']:.2g} scales, and a far corner of the box may do what it does "
-                "not foresee. `calsheq check-targets` looks for profiles there."
+                f"{t['emulator_error']:.2g} scales, and a far corner of the box may do what it "
+                "does not foresee. `calsheq check-targets` looks for profiles there."
             )
     if not missed:
         said.append("No target is out of the model's reach.")
