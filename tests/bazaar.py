@@ -112,6 +112,6 @@ BazaarEnv = from_pettingzoo(
     {
         Outcome("sold", scale=0.4, low=0.0, high=1.0): sold,
         Outcome("price", scale=0.1, low=0.0, high=1.0): price,
-        Outcome("worth", scale=0.1): worth,
+        Outcome("worth", scale=0.3): worth,
     },
 )
