@@ -290,6 +290,33 @@ def _add_gradient(
         _backward(parameters, value, rows, hidden, by_out, spare, product, gradient)
 
 
+@_part
+def _adam(
+    gradients: Floats,
+    parameters: Floats,
+    moments: Floats,
+    length: Any,
+    scale: Any,
+    add_1: Any,
+    keep_2: Any,
+    add_2: Any,
+    small: Any,
+) -> None:
+    """Adam's step on one piece of the parameters, the lanes' gradients summed.
+
+    A piece is a loop of its own, since what a loop does to a number may depend, in the last bit, on
+    how many stand behind it.
+    """
+    mean, square = moments[0], moments[1]
+    for i in range(len(parameters)):
+        g = gradients[0, i]
+        for lane in range(1, LANES):
+            g += gradients[lane, i]
+        mean[i] += add_1 * (g - mean[i])
+        square[i] = keep_2 * square[i] + add_2 * g * g
+        parameters[i] -= length * mean[i] / (np.sqrt(square[i]) / scale + small)
+
+
 @_whole
 def take_steps(
     order: Integers,
@@ -353,14 +380,12 @@ def take_steps(
         np.empty(largest, np.float32),
     )
     share = np.float32(1.0 / size)
-    mean, square = moments[0], moments[1]
     rate, beta_1, beta_2, epsilon = adam
     keep_2, small = np.float32(beta_2), np.float32(epsilon)
     add_1, add_2 = np.float32(1.0 - beta_1), np.float32(1.0 - beta_2)
     count = len(parameters)
     pieces = -(-count // _PIECE)
-    first_own = worker * pieces // workers * _PIECE
-    last_own = min((worker + 1) * pieces // workers * _PIECE, count)
+    first_own, last_own = worker * pieces // workers, (worker + 1) * pieces // workers
     for number in range(len(order) // size):
         end = (number + 1) * size
         for lane in range(worker, LANES, workers):
@@ -387,13 +412,12 @@ def take_steps(
         step = steps + number + 1
         length = np.float32(rate / (1.0 - beta_1**step))
         scale = np.float32(math.sqrt(1.0 - beta_2**step))
-        for i in range(first_own, last_own):
-            g = gradients[0, i]
-            for lane in range(1, LANES):
-                g += gradients[lane, i]
-            mean[i] += add_1 * (g - mean[i])
-            square[i] = keep_2 * square[i] + add_2 * g * g
-            parameters[i] -= length * mean[i] / (np.sqrt(square[i]) / scale + small)
+        for piece in range(first_own, last_own):
+            part = slice(piece * _PIECE, min((piece + 1) * _PIECE, count))
+            _adam(
+                gradients[:, part], parameters[part], moments[:, part], length, scale, add_1,
+                keep_2, add_2, small,
+            )  # fmt: skip
         if workers > 1:
             _meet(meeting, (2 * number + 2) * workers)
     return len(order) // size
