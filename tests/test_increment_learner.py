@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
-from rllib_calsheq.calibrators.ppo.increment_learner import IncrementLearner, _Means, _Surrogate
+from rllib_calsheq.calibrators.ppo.increment_learner import IncrementLearner, _Surrogate
+from rllib_calsheq.calibrators.ppo.mean_network import MeanNetwork, mean_parameters
 from rllib_calsheq.calibrators.ppo.policy import IncrementPolicy
 
 STATES, ACTIONS, DIM, SEEN = 6, 5, 3, 4
@@ -64,14 +68,18 @@ def test_the_gradient_is_that_of_rllibs_loss(fields):
     expected = {k: p.grad.clone() for k, p in module.named_parameters() if p.grad is not None}
     module.zero_grad()
 
-    means = _Means(module)
-    by_mean, by_log_std = _Surrogate({k: torch.from_numpy(v) for k, v in batch.items()}).gradient(
+    network = MeanNetwork.of(module)
+    by_mean, by_log_std = _Surrogate(batch).gradient(
         learner._terms(DEFAULT_MODULE_ID, learner.config),
-        means.of(batch[Columns.OBS]),
+        network.means(batch[Columns.OBS]),
         module.pi.log_std.detach().numpy(),
     )
-    means.backward(by_mean)
-    module.pi.log_std.grad = torch.from_numpy(by_log_std)
+    parameters = mean_parameters(module)
+    gradients = [np.empty(parameter.shape, np.float32) for parameter in parameters]
+    network.backward(by_mean, gradients)
+    found_by = [*gradients, by_log_std]
+    for parameter, gradient in zip([*parameters, module.pi.log_std], found_by, strict=True):
+        parameter.grad = torch.from_numpy(gradient)
     found = {k: p.grad for k, p in module.named_parameters() if p.grad is not None}
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
@@ -114,3 +122,33 @@ def test_probabilities_of_sampled_actions_are_those_of_rllibs_distribution():
     distribution = policy._module.get_exploration_action_dist_cls().from_logits(rows[INPUTS])
     expected = distribution.logp(rows[Columns.ACTIONS])
     torch.testing.assert_close(rows[Columns.ACTION_LOGP], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_update_is_adams_steps_on_rllibs_loss():
+    policy, batch = built()
+    learner, module = policy._learner, policy._module.unwrapped()
+    for stage in range(2):
+        twin = copy.deepcopy(module)
+        optimizer = torch.optim.Adam(twin.parameters(), lr=learner.get_learning_rate())
+        if stage:
+            (own,) = learner.optimizers
+            optimizer.load_state_dict(copy.deepcopy(own.state_dict()))
+        rows = one_by_one(batch)
+        for _ in range(policy._config.num_epochs):
+            optimizer.zero_grad()
+            learner.compute_loss_for_module(
+                module_id=DEFAULT_MODULE_ID,
+                config=learner.config,
+                batch=rows,
+                fwd_out=twin._forward_train(rows),
+            ).backward()
+            optimizer.step()
+        before = [parameter.detach().clone() for parameter in module.parameters()]
+        learner.update(
+            batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=STATES),
+            num_epochs=policy._config.num_epochs,
+        )
+        for found, expected in zip(module.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        moved = [(p - b).abs().max() for p, b in zip(module.parameters(), before, strict=True)]
+        assert max(moved) > 1e-3

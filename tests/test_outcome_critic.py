@@ -79,7 +79,7 @@ class TestOutcomeCritic:
             outcomes[rng.random(64) > happens, 0] = np.nan
             critic.update(profiles, outcomes)
         profiles = np.linspace(0.0, 1.0, 11)[:, None]
-        missed, _ = critic._split(critic._outcomes.predict(critic._features(profiles)))
+        missed = critic._misses(critic._features(profiles))
         np.testing.assert_allclose(missed, np.tile([-4.0, 0.0], (11, 1)), atol=0.2)
         reward = critic.expected_reward(profiles, 16, rng).mean()
         assert reward == pytest.approx(0.5 * happens / 5.0 + 0.5, abs=0.02)
@@ -119,7 +119,7 @@ class TestOutcomeCritic:
         critic.update(profiles, profiles**6)
         narrow = 0.8 + 0.01 * np.random.default_rng(1).standard_normal((512, 2))
         critic.update(narrow, narrow**6)
-        expected, _ = critic._expected(critic._features(narrow.mean(axis=0)[None]))
+        expected = critic._expected(critic._features(narrow.mean(axis=0)[None]))
         np.testing.assert_allclose(expected[0], (narrow**6).mean(axis=0), atol=2e-3)
 
     def test_the_reward_of_means_is_one_on_target_however_much_episodes_scatter(self):

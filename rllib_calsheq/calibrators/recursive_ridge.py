@@ -65,9 +65,10 @@ class RecursiveRidge:
             labels = self.gram_of == h
             self.coefficients[:, labels] = solve_ridge(gram, self._ridge, self.moments[:, labels])
 
-    def predict(self, features: npt.NDArray) -> npt.NDArray:
-        """Expected labels (M, L) of features (M, p), in the features' precision."""
-        return np.asarray(features @ self.coefficients.astype(features.dtype, copy=False))
+    def predict(self, features: npt.NDArray, labels: slice = slice(None)) -> npt.NDArray:
+        """Expected labels (M, L), or some of them, of features (M, p), in these's precision."""
+        coefficients = self.coefficients[:, labels]
+        return np.asarray(features @ coefficients.astype(features.dtype, copy=False))
 
     def state_dict(self) -> dict[str, npt.NDArray]:
         """All that was learned, as arrays."""

@@ -219,6 +219,7 @@ class Calibration:
     ) -> dict[str, Any]:
         pooled = pool(outcomes)
         profiles = self.parameters.expand(unit)
+        means, deviations = profiles.mean(axis=0).tolist(), profiles.std(axis=0).tolist()
         spread = _nanstd(outcomes)
         numbers = {
             name: {"mean": float(pooled[i]), "std": float(spread[i])}
@@ -235,8 +236,8 @@ class Calibration:
             "outcomes": numbers,
             "returns": {s: numbers[return_name(s)] for s in self.columns.supertypes},
             "profile": {
-                name: {"mean": float(profiles[:, j].mean()), "std": float(profiles[:, j].std())}
-                for j, name in enumerate(self.space.names)
+                name: {"mean": mean, "std": deviation}
+                for name, mean, deviation in zip(self.space.names, means, deviations, strict=True)
             },
             "largest_move": self._largest_move,
             "calibrator": dict(learned),

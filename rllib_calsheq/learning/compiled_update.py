@@ -22,6 +22,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import nn
 
 from rllib_calsheq.core.cores import usable_cores
+from rllib_calsheq.learning.adam_state import AdamState, settings_of
 from rllib_calsheq.learning.fastest import Fastest
 from rllib_calsheq.learning.fused_mlp import is_perceptron
 from rllib_calsheq.learning.ppo_gradient import PPOTerms, has_closed_form
@@ -38,8 +39,6 @@ COLUMNS = (
     (Postprocessing.ADVANTAGES, 1),
     (Postprocessing.VALUE_TARGETS, 1),
 )
-#: What Adam keeps of a parameter besides its number of steps.
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @cache
@@ -119,6 +118,7 @@ class CompiledUpdate:
         if log_std is not None:
             self._free_at = self._count()
             self._parameters.append(log_std)
+        self._state = AdamState(self._parameters)
         self._limit = limit
         self._workers = Fastest(numbers_of_workers())
         self._actions = log_std.numel() if log_std is not None else int(self._policy[-1, 1]) // 2
@@ -164,14 +164,13 @@ class CompiledUpdate:
             How many steps were taken: 0, too, where this batch or optimizer is not covered.
         """
         given = self._columns(columns)
-        if not number or given is None or not _is_plain_adam(optimizer):
+        if not number or given is None:
             return 0
-        steps = self._steps_taken(optimizer)
+        steps = self._state.steps_taken(optimizer)
         if steps is None:
             return 0
         chosen = np.tile(np.arange(size), number) if order is None else order.cpu().numpy()
-        (group,) = optimizer.param_groups
-        weights, moments = self._flat(optimizer, steps)
+        weights, moments = self._state.read(optimizer, steps)
         coefficients = (
             terms.clip, terms.kl_coefficient, terms.entropy_coefficient, terms.value_coefficient,
             terms.value_clip, self._limit,
@@ -186,12 +185,12 @@ class CompiledUpdate:
             self._value,
             self._free_at,
             np.array(coefficients, np.float32),
-            tuple(float(x) for x in (group["lr"], *group["betas"], group["eps"])),
+            settings_of(optimizer),
             steps,
             moments,
         )
         if done:
-            self._put_back(optimizer, weights, moments, steps + done)
+            self._state.write(optimizer, steps + done, weights, moments)
         return done
 
     def _columns(self, columns: Mapping[str, torch.Tensor]) -> tuple[npt.NDArray, ...] | None:
@@ -207,51 +206,6 @@ class CompiledUpdate:
         sizes = [array.shape[1] for array in found[:3]]
         fits = sizes == [self._policy[0, 0], self._actions, 2 * self._actions]
         return tuple(found) if fits else None
-
-    def _steps_taken(self, optimizer: torch.optim.Optimizer) -> int | None:
-        """Steps that Adam has taken; None if not the same number for all parameters."""
-        states = [optimizer.state.get(parameter) for parameter in self._parameters]
-        found = {int(state["step"]) if state else 0 for state in states}
-        return found.pop() if len(found) == 1 else None
-
-    def _flat(
-        self, optimizer: torch.optim.Optimizer, steps: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Copies of the parameters (P,) and of their moments (2, P)."""
-
-        def joined(tensors: Sequence[torch.Tensor]) -> npt.NDArray[np.float32]:
-            flat: npt.NDArray[np.float32] = torch.cat([t.detach().ravel() for t in tensors]).numpy()
-            return flat
-
-        weights = joined(self._parameters)
-        moments = np.zeros((2, len(weights)), np.float32)
-        if steps:
-            states = [optimizer.state[parameter] for parameter in self._parameters]
-            for row, name in zip(moments, MOMENTS, strict=True):
-                row[:] = joined([state[name] for state in states])
-        return weights, moments
-
-    @torch.no_grad()
-    def _put_back(
-        self,
-        optimizer: torch.optim.Optimizer,
-        weights: npt.NDArray[np.float32],
-        moments: npt.NDArray[np.float32],
-        steps: int,
-    ) -> None:
-        """Writes parameters and moments where RLlib's learner has them."""
-        first = 0
-        for parameter in self._parameters:
-            part = slice(first, first + parameter.numel())
-            state = optimizer.state[parameter]
-            if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32)
-                state |= {name: torch.zeros_like(parameter) for name in MOMENTS}
-            state["step"].fill_(steps)
-            parameter.copy_(torch.from_numpy(weights[part]).view_as(parameter))
-            for row, name in zip(moments, MOMENTS, strict=True):
-                state[name].copy_(torch.from_numpy(row[part]).view_as(parameter))
-            first = part.stop
 
 
 def compiled_update(module: Any, use_critic: bool) -> CompiledUpdate | None:
@@ -269,16 +223,6 @@ def compiled_update(module: Any, use_critic: bool) -> CompiledUpdate | None:
     if kernels() is None:
         return None
     return CompiledUpdate(policy, value, *log_std_of(module))
-
-
-def _is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether an optimizer is Adam in the form of the kernels."""
-    others = ("weight_decay", "amsgrad", "maximize", "differentiable")
-    return (
-        type(optimizer) is torch.optim.Adam
-        and len(optimizer.param_groups) == 1
-        and not any(optimizer.param_groups[0][name] for name in others)
-    )
 
 
 @cache

@@ -180,7 +180,7 @@ class PPOCalibrator(Calibrator):
         profiles = self.profiles[chosen].astype(np.float32)
         self._steps = self._classical_actions()
         steps = self._steps[chosen]
-        noise = rng.standard_normal((S, A, self.dim)).astype(np.float32)
+        noise = rng.standard_normal((S, A, self.dim), np.float32)
         batch = self._sample(profiles, steps, noise)
         added = batch[Columns.ACTIONS]
         moved = self._apply(profiles[:, None], steps[:, None] + added).reshape(S * A, self.dim)

@@ -13,7 +13,8 @@ epoch, logged, and drives the KL coefficient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
+from rllib_calsheq.calibrators.ppo.mean_network import MeanNetwork, mean_parameters
+from rllib_calsheq.learning.adam_state import AdamState, adam_step
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner, Minibatch
 from rllib_calsheq.learning.ppo_gradient import LOG_SQRT_2_PI, PPOTerms
-from rllib_calsheq.learning.ray_private.access import free_log_std, layers_of, training_pass
+from rllib_calsheq.learning.ray_private.access import free_log_std
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -36,41 +39,36 @@ class IncrementLearner(LeanPPOLearner):
     (S, A, d), and their log-probabilities, advantages and value targets (S, A).
     """
 
+    def build(self) -> None:
+        """Builds module and optimizer."""
+        super().build()
+        (module_id,) = self.module.keys()
+        module = self.module[module_id].unwrapped()
+        self._trained = [*mean_parameters(module), free_log_std(module)]
+
     def minibatches(
         self, training_data: Any, epochs: int, size: int | None, total: int
     ) -> Iterator[Minibatch]:
-        """One pass over the whole batch an epoch."""
-        batch = self.make_batch(training_data)
-        ((module_id, columns),) = batch.policy_batches.items()
-        self._rows_trained = 0
-        self._surrogate = _Surrogate(columns)
-        self._means = _Means(self.module[module_id].unwrapped())
-        for epoch in range(epochs):
-            self._last = epoch == epochs - 1
-            yield Minibatch({module_id: columns})
+        """The whole batch, for the last epoch: those before it are done when it is given."""
+        ((module_id, batch),) = training_data.batch.policy_batches.items()
+        columns: dict[str, FloatArray] = dict(batch)
+        (optimizer,) = self.optimizers
+        terms = self._terms(module_id, self.config)
+        self._descent = _Descent(self._trained, optimizer, columns, terms)
+        for _ in range(epochs - 1):
+            self._descent.step()
+        self._last = True
+        self._rows_trained = epochs * columns[Columns.ACTION_LOGP].size
+        yield Minibatch({module_id: {name: torch.from_numpy(c) for name, c in columns.items()}})
 
     def gradient_step(self, policy_batches: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """One gradient step on RLlib's PPO loss."""
+        """The last gradient step on RLlib's PPO loss."""
         ((module_id, rows),) = policy_batches.items()
-        module = self.module[module_id].unwrapped()
-        out, loss = {}, torch.zeros(())
-        if self._last:
-            with torch.no_grad():
-                out = training_pass(module)(rows)
-                loss = self._logged_loss(module_id, rows, out)
-        for parameter in self.trained_parameters.values():
-            parameter.grad = None
-        log_std = free_log_std(module)
-        by_mean, by_log_std = self._surrogate.gradient(
-            self._terms(module_id, self.config),
-            self._means.of(rows[Columns.OBS].numpy()),
-            log_std.detach().numpy(),
-        )
-        self._means.backward(by_mean)
-        log_std.grad = torch.from_numpy(by_log_std)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self._rows_trained += rows[Columns.ACTION_LOGP].numel()
+        out = {Columns.ACTION_DIST_INPUTS: torch.from_numpy(self._descent.logits())}
+        with torch.no_grad():
+            loss = self._logged_loss(module_id, rows, out)
+        self._descent.step()
+        self._descent.end()
         return {module_id: out}, {module_id: loss}, {}
 
     def _logged_loss(
@@ -86,17 +84,71 @@ class IncrementLearner(LeanPPOLearner):
         )
 
 
+class _Descent:
+    """Adam's steps on the loss of one batch, taken without Torch.
+
+    Args:
+        parameters: Weights and biases of the means, layer by layer, and log standard deviations.
+        optimizer: What has stepped them before, plain Adam.
+        columns: Columns as `IncrementLearner` has them.
+        terms: Coefficients of the loss.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        columns: Mapping[str, FloatArray],
+        terms: PPOTerms,
+    ) -> None:
+        self._state, self._optimizer, self._terms = AdamState(parameters), optimizer, terms
+        self._surrogate, self._seen = _Surrogate(columns), columns[Columns.OBS]
+        steps = self._state.steps_taken(optimizer)
+        assert steps is not None
+        self._steps = steps
+        self._weights, self._moments = self._state.read(optimizer, steps)
+        self._gradient = np.empty_like(self._weights)
+        shapes = [tuple(parameter.shape) for parameter in parameters]
+        *arrays, self._log_std = _parts(self._weights, shapes)
+        *self._by_arrays, self._by_log_std = _parts(self._gradient, shapes)
+        self._network = MeanNetwork(arrays)
+
+    def logits(self) -> FloatArray:
+        """Means and log standard deviations at the states, (S, 2d)."""
+        mean = self._network.means(self._seen)
+        return np.concatenate([mean, np.broadcast_to(self._log_std, mean.shape)], axis=1)
+
+    def step(self) -> None:
+        """Takes a step over the whole batch."""
+        mean = self._network.means(self._seen)
+        by_mean, by_log_std = self._surrogate.gradient(self._terms, mean, self._log_std)
+        self._by_log_std[:] = by_log_std
+        self._network.backward(by_mean, self._by_arrays)
+        self._steps += 1
+        adam_step(self._optimizer, self._steps, self._weights, self._moments, self._gradient)
+
+    def end(self) -> None:
+        """Gives parameters and optimizer what came of the steps."""
+        self._state.write(self._optimizer, self._steps, self._weights, self._moments)
+
+
+def _parts(vector: FloatArray, shapes: Sequence[tuple[int, ...]]) -> list[FloatArray]:
+    """A vector as arrays of these shapes, which share its memory."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    pieces = np.split(vector, ends[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
 class _Surrogate:
     """The loss of increments from given states, but for the policy's logits there.
 
     In NumPy, whose products of many small matrices take a tenth of Torch's time.
 
     Args:
-        rows: Columns as `IncrementLearner` has them.
+        column: Columns as `IncrementLearner` has them.
     """
 
-    def __init__(self, rows: Mapping[str, torch.Tensor]) -> None:
-        column = {name: value.numpy() for name, value in rows.items()}
+    def __init__(self, column: Mapping[str, FloatArray]) -> None:
         self._old_mean, old_log_std = np.split(column[Columns.ACTION_DIST_INPUTS], 2, axis=-1)
         self._old_variance = np.exp(2 * old_log_std)
         centred = column[Columns.ACTIONS] - self._old_mean[:, None]
@@ -131,40 +183,3 @@ class _Surrogate:
             by_mean += weight * pulled
             by_log_std += weight * (1 - self._old_variance * precision - shift)
         return by_mean, by_log_std.sum(axis=0) - terms.entropy_coefficient
-
-
-class _Means:
-    """The means of a policy's actions: a perceptron with its gradient, in NumPy.
-
-    Of a few dozen rows, most of a pass of Torch's is bookkeeping.
-
-    Args:
-        module: RLlib's module, whose parameters it shares.
-    """
-
-    def __init__(self, module: Any) -> None:
-        #: The layers, and the weights (out, in) and biases (out,) of each.
-        self._layers = [x for x in layers_of(module, "policy") if isinstance(x, torch.nn.Linear)]
-        self._weights = [
-            (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in self._layers
-        ]
-
-    def of(self, rows: FloatArray) -> FloatArray:
-        """Means (S, d) of observations (S, p): tanh after every layer but the last."""
-        self._inputs = [rows]
-        for weight, bias in self._weights[:-1]:
-            out = self._inputs[-1] @ weight.T
-            out += bias
-            self._inputs.append(np.tanh(out, out=out))
-        weight, bias = self._weights[-1]
-        return np.asarray(self._inputs[-1] @ weight.T + bias)
-
-    def backward(self, gradient: FloatArray) -> None:
-        """Sets the parameters' gradients, from that with respect to the last means (S, d)."""
-        for k in range(len(self._layers) - 1, -1, -1):
-            layer, below = self._layers[k], self._inputs[k]
-            layer.weight.grad = torch.from_numpy(gradient.T @ below)
-            layer.bias.grad = torch.from_numpy(gradient.sum(axis=0))
-            if k:
-                gradient = gradient @ self._weights[k][0]
-                gradient *= 1 - np.square(below)

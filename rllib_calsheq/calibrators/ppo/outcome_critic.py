@@ -100,14 +100,14 @@ class OutcomeCritic:
         signed = self._targets.signed_misses(outcomes)
         happened = np.isfinite(signed)
         features = self._features(profiles)
-        expected, _ = self._split(self._outcomes.predict(features))
+        expected = self._misses(features)
         missing = np.where(happened, signed, np.nan)
         error = (signed - expected)[happened]
 
         self._outcomes.update(features, np.concatenate([missing, happened], axis=1))
         if self._noise is not None:
-            mean, _ = self._split(self._outcomes.predict(features))
-            self._noise.update(self._first_order(features), np.abs(missing - mean))
+            off = np.abs(missing - self._misses(features))
+            self._noise.update(self._first_order(features), off)
 
         self._recent_profiles = _append(self._recent_profiles, profiles)
         self._recent_features = _append(self._recent_features, features)
@@ -128,7 +128,7 @@ class OutcomeCritic:
         residuals, num_residuals = self._standard_residuals()
         # Single precision is enough here, and half the time.
         features = self._features(profiles.astype(np.float32, copy=False))
-        mean, happens = self._split(self._outcomes.predict(features))
+        mean, happens = self._misses(features), self._probabilities(features)
         noise_scale = self._noise_scale(features)
         # Of an outcome that never happened, the first: 0.
         last = np.maximum(num_residuals, 1)
@@ -137,33 +137,46 @@ class OutcomeCritic:
         fit = np.zeros_like(mean)
         for row in noise:
             fit += 1 / (1 + self._targets.losses(mean + row * noise_scale))
-        fit *= np.clip(happens, 0.0, 1.0) / num_noise
+        fit *= happens / num_noise
         return np.asarray(fit @ self._targets.weights)
 
     def mean_reward(self, profiles: FloatArray) -> FloatArray:
         """The known reward (M,) of the expected outcomes of profiles (M, d)."""
         features = self._features(profiles.astype(np.float32, copy=False))
-        misses, happens = self._expected(features)
-        fit = np.clip(happens, 0.0, 1.0) / (1 + self._targets.losses(misses))
+        losses = self._targets.losses(self._expected(features))
+        fit = self._probabilities(features) / (1 + losses)
         return np.asarray(fit @ self._targets.weights)
 
-    def _expected(self, features: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
-        """Predicted misses, less what the recent ones were off by, and how likely they are.
+    def _expected(self, features: npt.NDArray) -> npt.NDArray:
+        """Predicted misses (M, K), less what the recent ones were off by.
 
         Episodes of earlier, wider particles bend the regression; where the particles are now,
         the mean outcomes are known.
-
-        Returns:
-            Misses and probabilities to happen, each (M, K).
         """
-        misses, happens = self._split(self._outcomes.predict(features))
-        offset = np.nan_to_num(pool(self._plain_residuals()))
-        return misses + offset.astype(features.dtype), happens
+        if len(self._recent_misses) and not np.isnan(self._recent_misses).any():
+            there = self._misses(self._recent_features.mean(axis=0, keepdims=True))
+            offset = self._recent_misses.mean(axis=0) - there[0]
+        else:
+            offset = np.nan_to_num(pool(self._plain_residuals()))
+        return self._misses(features) + offset.astype(features.dtype)
+
+    def _misses(self, features: npt.NDArray) -> npt.NDArray:
+        """Predicted misses (M, K) of those episodes in which the outcomes happen."""
+        return self._outcomes.predict(features, slice(len(self._targets)))
+
+    def _probabilities(self, features: npt.NDArray) -> npt.NDArray:
+        """Probabilities (M, K) that the outcomes happen; (1, K) of ones if all always have."""
+        K = len(self._targets)
+        # A miss that was always known was known in all samples of what says so.
+        sure = self._outcomes.gram_of[:K] == self._outcomes.gram_of[K:]
+        if sure.all():
+            return np.ones((1, K), features.dtype)
+        happens = self._outcomes.predict(features, slice(K, None))
+        return np.where(sure, 1.0, np.clip(happens, 0.0, 1.0)).astype(features.dtype)
 
     def _plain_residuals(self) -> FloatArray:
         """Residuals (R, K) of the recent episodes in scales, NaN where one did not happen."""
-        predicted, _ = self._split(self._outcomes.predict(self._recent_features))
-        return self._recent_misses - predicted
+        return self._recent_misses - self._misses(self._recent_features)
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned, as arrays."""
@@ -244,12 +257,6 @@ class OutcomeCritic:
             return usual[None]
         expected = self._noise.predict(self._first_order(features))
         return np.clip(expected, usual / NOISE_RANGE, usual * NOISE_RANGE)
-
-    @staticmethod
-    def _split(predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Predicted misses and probabilities to happen, each (M, K)."""
-        K = predictions.shape[1] // 2
-        return predictions[:, :K], predictions[:, K:]
 
 
 def _append(kept: FloatArray, new: FloatArray) -> FloatArray:

@@ -20,13 +20,10 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
 from rllib_calsheq.calibrators.ppo.increment_learner import IncrementLearner
+from rllib_calsheq.calibrators.ppo.mean_network import MeanNetwork
 from rllib_calsheq.learning.lean_learner import LeanPPOLearner
 from rllib_calsheq.learning.ppo_gradient import LOG_SQRT_2_PI
-from rllib_calsheq.learning.ray_private.access import (
-    free_log_std,
-    sampling_pass,
-    update_unreduced,
-)
+from rllib_calsheq.learning.ray_private.access import free_log_std, log_std_of, update_unreduced
 
 #: The adaptive KL coefficient halves for as long as updates stay small, and would need as
 #: many stages to come back once they do not: it is kept above this.
@@ -134,6 +131,14 @@ class IncrementPolicy:
     def _module(self) -> Any:
         return self._learner.module[DEFAULT_MODULE_ID]
 
+    @cached_property
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return list(self._module.parameters())
+
+    @cached_property
+    def _network(self) -> MeanNetwork:
+        return MeanNetwork.of(self._module.unwrapped())
+
     def sample(
         self, observations: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
     ) -> dict[str, npt.NDArray[np.float32]]:
@@ -143,7 +148,7 @@ class IncrementPolicy:
             Columns of RLlib's batch: observations, actions, their log-probabilities, inputs of the
             distribution.
         """
-        inputs = self._inputs(observations).numpy()
+        inputs = self._inputs(observations)
         mean, log_std = np.split(inputs, 2, axis=-1)
         if noise.ndim > mean.ndim:
             mean, log_std = mean[:, None], log_std[:, None]
@@ -155,12 +160,12 @@ class IncrementPolicy:
             Columns.ACTION_DIST_INPUTS: inputs,
         }
 
-    def _inputs(self, observations: npt.NDArray[np.float32]) -> torch.Tensor:
+    def _inputs(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Means and logarithms of the standard deviations of the actions, (M, 2 d)."""
-        # Nothing in this module differs between training and evaluation.
-        with torch.no_grad():
-            outputs = sampling_pass(self._module)({Columns.OBS: torch.from_numpy(observations)})
-        return outputs[Columns.ACTION_DIST_INPUTS]
+        mean = self._network.means(observations)
+        log_std, limit = log_std_of(self._module)
+        spread = np.clip(log_std.detach().numpy(), -limit, limit)
+        return np.concatenate([mean, np.broadcast_to(spread, mean.shape)], axis=1)
 
     def values(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Value baseline V(Λ), shape (M,)."""
@@ -171,8 +176,7 @@ class IncrementPolicy:
     def update(self, batch: dict[str, npt.NDArray[np.float32]], stage: int) -> dict[str, float]:
         """Gives a stage's batch to RLlib's learner; returns the numbers to log."""
         size = len(batch[Columns.OBS])
-        parameters = list(self._module.parameters())
-        before = [parameter.detach().clone() for parameter in parameters]
+        before = [parameter.detach().clone() for parameter in self._parameters]
         # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
         update_unreduced(
             self._learner,
@@ -189,7 +193,7 @@ class IncrementPolicy:
             coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
             coefficient.clamp_(min=min(KL_COEFF_MIN, self._config.kl_coeff))
             log_std.clamp_(max=float(np.log(self._config.largest_std(stage))))
-            halvings = self._shorten(batch, parameters, before) if self._config.kl_limit else 0
+            halvings = self._shorten(batch, before) if self._config.kl_limit else 0
             if self._config.least_std > 0:
                 log_std.clamp_(min=float(np.log(self._config.least_std)))
             std = float(log_std.exp().mean())
@@ -204,7 +208,6 @@ class IncrementPolicy:
     def _shorten(
         self,
         batch: dict[str, npt.NDArray[np.float32]],
-        parameters: Sequence[torch.nn.Parameter],
         before: Sequence[torch.Tensor],
     ) -> int:
         """Halves the step from ``before`` until its KL divergence is within the limit.
@@ -213,21 +216,22 @@ class IncrementPolicy:
             How often it was halved.
         """
         limit = self._config.kl_limit * self._config.kl_target_of(self._dim)
-        steps = [now - then for now, then in zip(parameters, before, strict=True)]
+        steps = [now - then for now, then in zip(self._parameters, before, strict=True)]
         for halvings in range(MAX_HALVINGS):
             if self._divergence(batch) <= limit:
                 return halvings
-            for parameter, then, step in zip(parameters, before, steps, strict=True):
+            for parameter, then, step in zip(self._parameters, before, steps, strict=True):
                 parameter.copy_(then + step * 0.5 ** (halvings + 1))
         return MAX_HALVINGS
 
     def _divergence(self, batch: dict[str, npt.NDArray[np.float32]]) -> float:
         """Mean KL divergence, in nats, of the policy from the one that sampled the batch."""
-        sampled = torch.from_numpy(batch[Columns.ACTION_DIST_INPUTS])
-        inputs = self._inputs(batch[Columns.OBS])
-        distribution = self._module.get_exploration_action_dist_cls()
-        kl = distribution.from_logits(sampled).kl(distribution.from_logits(inputs))
-        return float(kl.mean())
+        old_mean, old_log_std = np.split(batch[Columns.ACTION_DIST_INPUTS], 2, axis=1)
+        mean, log_std = np.split(self._inputs(batch[Columns.OBS]), 2, axis=1)
+        ratio = np.exp(old_log_std - log_std)
+        shift = (old_mean - mean) * np.exp(-log_std)
+        kl = 0.5 * (np.square(ratio) + np.square(shift) - 1.0) - np.log(ratio)
+        return float(kl.sum(axis=1).mean())
 
     # --- state ------------------------------------------------------------------------
 
