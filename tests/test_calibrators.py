@@ -272,7 +272,7 @@ class TestPPO:
         with pytest.raises(ValueError, match="kalman_gain"):
             make({"name": "ppo", "kalman_gain": 0.0}).load_state_dict(state)
         with pytest.raises(ValueError, match="other parts than this one \\(noise\\)"):
-            make({"name": "ppo", "critic_heteroscedastic": False}).load_state_dict(state)
+            make({"name": "ppo", "fit": "episodes"}).load_state_dict(state)
         del state["critic"]["outcomes"]
         with pytest.raises(ValueError, match="version of rllib-calsheq"):
             make({"name": "ppo"}).load_state_dict(state)

@@ -10,10 +10,9 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from rllib_calsheq.calibrators.ppo.config import PPOCalibratorConfig
-from rllib_calsheq.calibrators.ppo.increment_learner import IncrementLearner, _Surrogate
+from rllib_calsheq.calibrators.ppo.increment_learner import IncrementLearner, Surrogate
 from rllib_calsheq.calibrators.ppo.mean_network import MeanNetwork, mean_parameters
 from rllib_calsheq.calibrators.ppo.policy import IncrementPolicy
 
@@ -69,11 +68,9 @@ def test_the_gradient_is_that_of_rllibs_loss(fields):
     module.zero_grad()
 
     network = MeanNetwork.of(module)
-    by_mean, by_log_std = _Surrogate(batch).gradient(
-        learner._terms(DEFAULT_MODULE_ID, learner.config),
-        network.means(batch[Columns.OBS]),
-        module.pi.log_std.detach().numpy(),
-    )
+    surrogate = Surrogate(batch)
+    surrogate.move(network.means(batch[Columns.OBS]), module.pi.log_std.detach().numpy())
+    by_mean, by_log_std = surrogate.gradient(learner._terms(DEFAULT_MODULE_ID, learner.config))
     parameters = mean_parameters(module)
     gradients = [np.empty(parameter.shape, np.float32) for parameter in parameters]
     network.backward(by_mean, gradients)
@@ -87,33 +84,27 @@ def test_the_gradient_is_that_of_rllibs_loss(fields):
         assert gradient.abs().max() > 0
 
 
-def test_the_loss_that_is_logged_is_rllibs():
-    policy, batch = built()
+def test_the_loss_that_is_logged_is_rllibs_and_adapts_the_coefficient_as_rllib_does():
+    policy, batch = built(entropy_coeff=0.1)
     learner, rows = policy._learner, one_by_one(batch)
-    module = policy._module.unwrapped()
-
-    def logged(make_loss) -> dict[str, float]:
-        learner.metrics.reset()
-        numbers = {"loss": make_loss().item()}
-        for name in ("mean_kl_loss", "entropy", "policy_loss", "vf_explained_var"):
-            number = learner.metrics.peek((DEFAULT_MODULE_ID, name))
-            numbers[name] = float(torch.as_tensor(number).detach())
-        return numbers
-
-    compact = {name: torch.from_numpy(column) for name, column in batch.items()}
-    found = logged(
-        lambda: learner._logged_loss(DEFAULT_MODULE_ID, compact, module._forward_train(compact))
-    )
-    expected = logged(
-        lambda: learner.compute_loss_for_module(
+    module, before = policy._module.unwrapped(), learner.get_kl_coefficients()
+    expected = {
+        "loss": learner.compute_loss_for_module(
             module_id=DEFAULT_MODULE_ID,
             config=learner.config,
             batch=rows,
             fwd_out=module._forward_train(rows),
         )
-    )
+    }
+    for rllib, ours in (("mean_kl_loss", "kl"), ("entropy", "entropy"), ("policy_loss",) * 2):
+        expected[ours] = learner.metrics.peek((DEFAULT_MODULE_ID, rllib))
+    found = learner.descend(batch, 1)
+    expected = {name: float(torch.as_tensor(n).detach()) for name, n in expected.items()}
     assert found == pytest.approx(expected, rel=1e-5)
-    assert expected["mean_kl_loss"] > 0.01
+    assert found["kl"] > 2 * learner.config.kl_target
+    assert learner.get_kl_coefficients()[DEFAULT_MODULE_ID] == pytest.approx(
+        1.5 * before[DEFAULT_MODULE_ID]
+    )
 
 
 def test_probabilities_of_sampled_actions_are_those_of_rllibs_distribution():
@@ -144,10 +135,7 @@ def test_an_update_is_adams_steps_on_rllibs_loss():
             ).backward()
             optimizer.step()
         before = [parameter.detach().clone() for parameter in module.parameters()]
-        learner.update(
-            batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=STATES),
-            num_epochs=policy._config.num_epochs,
-        )
+        learner.descend(batch, policy._config.num_epochs)
         for found, expected in zip(module.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
         moved = [(p - b).abs().max() for p, b in zip(module.parameters(), before, strict=True)]

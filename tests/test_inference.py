@@ -361,7 +361,7 @@ def test_prior_draws_are_what_the_user_stated():
     ("seen", "share", "said"),
     [
         (2, 0.3, ["see 2 directions", "the other 1 go unseen."]),
-        (1, 0.004, ["see 1 direction;", "more are told", "a part of about 0.004"]),
+        (1, 0.004, ["see 1 direction;", "they tell more than that", "a part of about 0.004"]),
         (1, 0.0, ["a part of less than 5e-05"]),
     ],
 )

@@ -261,8 +261,8 @@ def _locally_in_words(result: dict[str, Any], told: int) -> str:
     share = result["prior_share"]
     few = f"about {share:.2g}" if share else f"less than {1.0 / PRIOR_DRAWS:.0e}"
     return (
-        f"{said}. That more are told over the whole prior is since so few of its profiles meet the "
-        f"targets (a part of {few}): those few have more in common than one small move shows."
+        f"{said}. Over the whole prior they tell more than that: so few of its profiles meet the "
+        f"targets (a part of {few}) that those few have more in common than a small move shows."
     )
 
 

@@ -72,10 +72,15 @@ class TwoTimescalePPOLearner(RayPPOLearner):
                 return self.metrics.reduce()
         with numpy_stream(*self._stream) if self._stream else nullcontext():
             results = super().update(*args, **kwargs)
-        self._require_finite_weights()
+        self.require_finite_weights()
         return results
 
-    def _require_finite_weights(self) -> None:
+    def require_finite_weights(self) -> None:
+        """Checks the weights.
+
+        Raises:
+            NotFiniteError: If one is not finite.
+        """
         for module_id, module in self.module.items():
             total = sum(parameter.detach().sum() for parameter in module.parameters())
             if not torch.isfinite(torch.as_tensor(total)):

@@ -85,7 +85,9 @@ class PPOCalibrator(Calibrator):
                 self.dim,
                 memory,
                 self.config.critic_ridge,
-                heteroscedastic=self.config.critic_heteroscedastic,
+                # The reward of mean outcomes knows no noise.
+                heteroscedastic=self.config.critic_heteroscedastic
+                and self.config.fit == "episodes",
             )
         #: The transitions of the stage asked for: columns of RLlib's batch, B rows each.
         self._pending: dict[str, npt.NDArray[np.float32]] = {}
@@ -193,9 +195,8 @@ class PPOCalibrator(Calibrator):
         reward = reward.reshape(S, A)
         cost = self._increment_cost(reward)
         reward -= cost * np.einsum("saj,saj->sa", added, added)
-        baseline = reward.mean(axis=1, keepdims=True)
-        batch[Postprocessing.ADVANTAGES] = _standardise(reward - baseline)
-        batch[Postprocessing.VALUE_TARGETS] = np.repeat(baseline, A, axis=1).astype(np.float32)
+        reward -= reward.mean(axis=1, keepdims=True)
+        batch[Postprocessing.ADVANTAGES] = _standardise(reward)
         return batch
 
     def _increment_cost(self, reward: FloatArray) -> float:

@@ -79,7 +79,8 @@ class PPOCalibratorConfig:
         critic_memory: Stages after which the weight of a stage in the critic has fallen to
             1/e; None for ``MIN_MEMORY_STAGES``, or more when there are few particles.
         critic_ridge: Ridge penalty of the critic, in episodes.
-        critic_heteroscedastic: Whether the noise of an outcome may depend on the profile.
+        critic_heteroscedastic: Whether the noise of an outcome may depend on the profile; of
+            ``fit: episodes`` alone.
         imagined_states: Profiles (of particles) that increments are imagined from in each
             stage, at most.
         imagined_increments: Increments imagined in each stage, over all these profiles; at

@@ -200,7 +200,8 @@ class OutcomeCritic:
         if wrong:
             raise ValueError(
                 f"the saved critic has other parts than this one ({', '.join(wrong)}): use the "
-                "critic_heteroscedastic, and the version of rllib-calsheq, that it was saved with"
+                "fit, the critic_heteroscedastic, and the version of rllib-calsheq that it was made "
+                "with"
             )
         self._outcomes.load_state_dict(state["outcomes"])
         if self._noise is not None:

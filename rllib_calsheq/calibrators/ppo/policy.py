@@ -175,19 +175,12 @@ class IncrementPolicy:
 
     def update(self, batch: dict[str, npt.NDArray[np.float32]], stage: int) -> dict[str, float]:
         """Gives a stage's batch to RLlib's learner; returns the numbers to log."""
-        size = len(batch[Columns.OBS])
         before = [parameter.detach().clone() for parameter in self._parameters]
-        # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
-        update_unreduced(
-            self._learner,
-            batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=size),
-            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: stage},
-            num_epochs=self._config.num_epochs,
-        )
-        metrics = self._learner.metrics
-        logged = {n: _number(metrics.peek((DEFAULT_MODULE_ID, k))) for k, n in LOGGED.items()}
-        # Where nothing reduces them, they would grow by some numbers in every stage.
-        metrics.reset()
+        learner, epochs = self._learner, self._config.num_epochs
+        if isinstance(learner, IncrementLearner):
+            logged = learner.descend(batch, epochs)
+        else:
+            logged = _plain_update(learner, batch, epochs, stage)
         log_std = free_log_std(self._module)
         with torch.no_grad():
             coefficient = self._learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID]
@@ -250,6 +243,26 @@ class IncrementPolicy:
             self._learner.set_state(restored)
         else:
             self._restored = restored
+
+
+def _plain_update(
+    learner: LeanPPOLearner, batch: dict[str, npt.NDArray[np.float32]], epochs: int, stage: int
+) -> dict[str, float]:
+    """RLlib's own update with a stage's batch; returns the numbers to log."""
+    # Five numbers are read here; reducing all of RLlib's takes as long as an epoch.
+    update_unreduced(
+        learner,
+        batch=MultiAgentBatch(
+            {DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=len(batch[Columns.OBS])
+        ),
+        timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: stage},
+        num_epochs=epochs,
+    )
+    metrics = learner.metrics
+    logged = {n: _number(metrics.peek((DEFAULT_MODULE_ID, k))) for k, n in LOGGED.items()}
+    # Where nothing reduces them, they would grow by some numbers in every stage.
+    metrics.reset()
+    return logged
 
 
 def _number(value: Any) -> float:

@@ -23,6 +23,7 @@ class RayPPOLearner(PPOTorchLearner):
     curr_kl_coeffs_per_module: Any
     entropy_coeff_schedulers_per_module: Any
     metrics: Any
+    config: Any
 
     def drop_rate_schedules(self) -> None:
         """Learning rates stay as they are set."""
@@ -55,6 +56,11 @@ class RayPPOLearner(PPOTorchLearner):
         """The parameters that are trained, by RLlib's name of each."""
         found: dict[Any, torch.nn.Parameter] = self._params
         return found
+
+    def adapt_kl_coefficient(self, module_id: str, divergence: float) -> None:
+        """RLlib's rule: the coefficient grows after an update of a large divergence."""
+        config = self.config.get_config_for_module(module_id)
+        self._update_module_kl_coeff(module_id=module_id, config=config, kl_loss=divergence)
 
     def make_batch(self, training_data: Any) -> Any:
         """The train batch that the learner connector makes of episodes."""
