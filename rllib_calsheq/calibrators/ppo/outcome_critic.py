@@ -200,8 +200,7 @@ class OutcomeCritic:
         if wrong:
             raise ValueError(
                 f"the saved critic has other parts than this one ({', '.join(wrong)}): use the "
-                "fit, the critic_heteroscedastic, and the version of rllib-calsheq that it was made "
-                "with"
+                "fit, critic_heteroscedastic and version of rllib-calsheq that it was made with"
             )
         self._outcomes.load_state_dict(state["outcomes"])
         if self._noise is not None:
