@@ -2,9 +2,9 @@
 
 State: the profile Λ of one particle and, with a critic of outcomes, what a classical optimiser
 would do from there. Action: an increment δΛ, in addition to that step. Reward: r_cal of the
-episode that follows, objective (5), one step and no discount. Everything of PPO - clipped
-surrogate, KL penalty with its adaptive coefficient, optimizer - is RLlib's own learner; only a
-step that goes too far is shortened here.
+episode that follows, objective (5), one step and no discount. The policy, its optimizer and the
+adaptive coefficient of PPO's KL penalty are those of RLlib's own learner; of imagined increments
+its loss is written out (`increment_learner`), and a step that goes too far is shortened here.
 """
 
 from __future__ import annotations
