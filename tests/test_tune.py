@@ -74,7 +74,14 @@ def test_asha_stops_some_trials_early_and_lets_others_finish(tmp_path):
     scheduler = ASHAScheduler(
         time_attr="training_iteration", grace_period=2, max_t=9, reduction_factor=2, **METRIC
     )
-    space = {"lr_ratio": tune.grid_search([0.01, 0.1, 3.0])}
+    # Nobody moves, and the second starts far from where the others do, near the targets.
+    starts = [(1.4, 0.6), (0.6, 1.4), (1.4, 0.6)]
+    configs = [
+        SPACE["env_config"]
+        | {"supertypes": {"suburbs.mean_distance": far, "inside.mean_distance": near}}
+        for far, near in starts
+    ]
+    space = {"env_config": tune.grid_search(configs), "calibrator": {"name": "fixed"}}
     # One after the other: each is held against those before it, whatever else the machine does.
     in_turn = {"max_concurrent_trials": 1, "reuse_actors": True}
     trials = fit(tmp_path, space, 9, scheduler=scheduler, **in_turn)

@@ -40,9 +40,11 @@ def calibrate(
 
     Example:
         >>> import rllib_calsheq as cq
+        >>> near = {"tolerance": 0.5}  # of a scale of 0.1: within 5 points of a hundred
         >>> result = cq.calibrate(
         ...     "rllib_calsheq.envs.SubwayEnv",
-        ...     {"suburbs.subway_rate": 0.3, "inside.subway_rate": 0.6},
+        ...     {"suburbs.subway_rate": {"value": 0.3, **near},
+        ...      "inside.subway_rate": {"value": 0.6, **near}},
         ...     stages=60, num_particles=64, seed=0, progress=False,
         ... )
         >>> result.targets[["target", "met"]]
