@@ -225,8 +225,15 @@ class TestBadInput:
             calibrate(SubwayEnv, TARGETS, folder=run.path, **SMALL)
         other = {**TARGETS, "inside.subway_rate": 0.5}
         for stages in (3, 9):
-            with pytest.raises(ValueError, match=r"another run.*0.6 then, 0.5 now"):
+            with pytest.raises(ValueError, match=r"another configuration.*0.6 then, 0.5 now"):
                 calibrate(SubwayEnv, other, stages=stages, folder=run.path, resume=True, **SMALL)
+        before = (run.path / "params.json").read_bytes()
+        changed = {**SMALL, "gamma": 0.5}
+        with pytest.raises(
+            ValueError, match=r"another configuration: gamma: not set then, 0.5 now"
+        ):
+            calibrate(SubwayEnv, TARGETS, stages=9, folder=run.path, resume=True, **changed)
+        assert (run.path / "params.json").read_bytes() == before
 
     def test_runs_of_the_command_and_of_this_call_are_not_mixed(self, run, tmp_path, capsys):
         (tmp_path / "tuner.pkl").touch()

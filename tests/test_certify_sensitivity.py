@@ -62,6 +62,7 @@ def test_noise_pins_nothing_down():
     assert not found.pinned.any()
     np.testing.assert_allclose(found.stderr, 5.0, rtol=0.4)
     assert "pin down 0 of 3" in in_words(found, SPACE.names, ["x", "y"])[0]
+    assert "The 2 outcomes pin down" in in_words(found, SPACE.names, ["x", "y"], "outcomes")[0]
 
 
 def test_the_command_says_what_the_targets_of_a_run_pin_down(tmp_path, capsys):

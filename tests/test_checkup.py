@@ -86,6 +86,9 @@ def test_disks_without_room_or_that_cannot_be_written_to_are_wrong(tmp_path, mon
     assert "make room" in checkup.check_disk("results", tmp_path).advice
     (tmp_path / "file").touch()
     assert "give another folder" in checkup.check_disk("results", tmp_path / "file" / "x").advice
+    usage = type("Usage", (), {"free": 0, "total": 0})
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda folder: usage)
+    assert "make room" in checkup.check_disk("results", tmp_path).advice
 
 
 @pytest.mark.parametrize(("advice", "code"), [(None, 0), ("do this", 1)])

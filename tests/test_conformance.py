@@ -213,9 +213,29 @@ class NotAMultiAgentEnv:
         pass
 
 
+class ReturnsObservationsAlone(SubwayEnv):
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0]
+
+
+class ReturnsFour(SubwayEnv):
+    def step(self, actions):
+        observations, rewards, terminateds, _, infos = super().step(actions)
+        return observations, rewards, terminateds, infos
+
+
+class OneRewardForAll(SubwayEnv):
+    def step(self, actions):
+        observations, _, *rest = super().step(actions)
+        return observations, 1.0, *rest
+
+
 @pytest.mark.parametrize(
     ("env_class", "message"),
     [
+        (ReturnsObservationsAlone, r"reset\(\) must return \(observations, infos\).* a?.?dict"),
+        (ReturnsFour, r"5 dicts by agent ID, but returned a tuple of \(dict, dict, dict, dict\)"),
+        (OneRewardForAll, r"step\(\) must return .* a tuple of \(dict, float, dict, dict, dict\)"),
         (IgnoresProfile, "two very different profiles"),
         (TakesAnyProfile, "above its range without a ValueError"),
         (RaisesTheWrongError, "must raise ValueError, but raised KeyError"),

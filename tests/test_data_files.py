@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from rllib_calsheq.data.transactions import few_rows_warning
+from rllib_calsheq.data.transactions import few_rows_warning, positive_quantities
 from rllib_calsheq.envs.market.data import (
     read_transactions,
     targets_from_transactions,
@@ -121,3 +121,24 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path):
         read_transactions(tmp_path)
     with pytest.raises(ValueError, match="does not exist: check the path"):
         read_transactions(tmp_path / "nowhere" / "flights.csv")
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [("n/v", "1 of the 4.*'n/v'"), ("1.234,50", "1 of the 4.*'1.234,50'"), ("1.234", "1 of the 4")],
+)
+def test_of_decimal_commas_only_the_bad_rows_are_named(tmp_path, entry, wrong):
+    rows = f"seller;quantity\n7;1,5\n8;{entry}\n7;3\n7;0,5\n"
+    (tmp_path / "table.csv").write_text(rows, encoding="utf-8")
+    table = read_transactions(tmp_path / "table.csv", ";", ",")
+    with pytest.raises(ValueError, match=wrong) as caught:
+        positive_quantities(table["quantity"])
+    assert "--decimal" not in str(caught.value)
+
+
+def test_of_decimal_commas_names_stay_names(tmp_path):
+    rows = "seller;quantity\n12;1,5\nA7;2\n12;3\n"
+    (tmp_path / "table.csv").write_text(rows, encoding="utf-8")
+    table = read_transactions(tmp_path / "table.csv", ";", ",")
+    assert table["seller"].tolist() == ["12", "A7", "12"]
+    assert positive_quantities(table["quantity"]).tolist() == [1.5, 2.0, 3.0]

@@ -21,6 +21,7 @@ from experiment_specs import SPEC, load_one, spec, write
         (spec(checkpoint_config={"frequency": 1}), ["checkpoint_config", "checkpoint_frequency"]),
         ({"env": "x"}, ["does not say which algorithm to run", "run: CALSHEQ"]),
         ("a: [", ["is not valid YAML"]),
+        ("a: {run: CALSHEQ, stop: {}, run: PPO}", ["'run' stands there twice", "line 1"]),
         ("[1, 2]", ["is no experiment file", "must map experiment names"]),
         ("name: 3", ["is no experiment file"]),
         ("", ["is no experiment file"]),

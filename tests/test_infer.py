@@ -197,7 +197,7 @@ city:
         assert "stage 3/3" in said
         result = json.loads((tmp_path / "reach" / "reach.json").read_text())
         assert [row["reach"] for row in result["targets"]] == ["inside", "outside"]
-        assert "No profile meets inside.reward together" in said
+        assert "no profile meets inside.reward together" in said
         # The policy and the simulations are there already.
         assert calsheq.main(words) == 0
         assert "stage 3/3" not in capsys.readouterr().out

@@ -84,9 +84,12 @@ def lines(found: dict[str, Any]) -> list[str]:
         )
     outside = [row["name"] for row in rows if row["reach"] == "outside"]
     if outside:
+        alone = len(outside) < len(rows)
+        together = ", ".join(outside) + " together with the other targets" * alone
         said.append(
-            f"No profile meets {', '.join(outside)} together with the other targets: widen the "
-            "parameters' bounds, change the environment, or give the target up."
+            f"As far as a quick look goes, no profile meets {together}. If more --stages and "
+            "--waves do not find one: widen the parameters' bounds, change the environment, or "
+            "give a target up."
         )
     else:
         said.append(

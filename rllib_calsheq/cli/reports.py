@@ -85,7 +85,7 @@ def show_evaluation(found: dict[str, Any], console: Console | None = None) -> No
         console.print(summary_line(found))
         met = found["verdict"]["targets_met"] == found["verdict"]["num_targets"]
         console.print(verdict_line(found), style="bold green" if met else "bold red")
-    if found["at_bounds"]:
+    if found["outcomes"] and found["at_bounds"]:
         at = ", ".join(f"{name} ({bound:g})" for name, bound in found["at_bounds"].items())
         console.print(f"at a bound, which targets seldom say: {at}")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,6 +51,8 @@ __all__ = [
 
 #: An episode of the plain form that is longer counts as one that never ends.
 MAX_STEPS = 100_000
+#: What `step()` returns.
+STEP = ("observations", "rewards", "terminateds", "truncateds", "infos")
 #: Seed of the random actions in the plain form.
 ACTION_SEED = 0
 
@@ -196,8 +198,9 @@ def _play(
     # Not the episode's seed: two seeds must differ by more than by the actions.
     rng = np.random.default_rng(action_seed)
     each_step()
-    observations, infos = env.reset(seed=seed)
-    require(isinstance(infos, Mapping), "reset() must return (observations, infos), two dicts")
+    began = env.reset(seed=seed)
+    _require_dicts("reset", began, ("observations", "infos"))
+    observations, _ = began
     after_reset()
     seen: list[dict] = []
     earned: list[dict] = []
@@ -209,6 +212,7 @@ def _play(
         each_step()
         actions = {a: t(sample_as_policy(t.space, rng, ())) for a, t in transforms.items()}
         result = env.step({agent: actions[agent] for agent in acting})
+        _require_dicts("step", result, STEP)
         observations, rewards, terminateds, truncateds, _ = result
         require(
             all(agent in env.possible_agents and np.isfinite(r) for agent, r in rewards.items()),
@@ -227,6 +231,20 @@ def _play(
     raise ConformanceError(
         f"the episode had not ended after {MAX_STEPS} steps: step() must return terminateds or "
         "truncateds with '__all__' True at its end"
+    )
+
+
+def _require_dicts(method: str, given: Any, names: Sequence[str]) -> None:
+    """Checks that a method returned so many dicts, each by agent ID."""
+    right = isinstance(given, tuple) and len(given) == len(names)
+    if right and all(isinstance(part, Mapping) for part in given):
+        return
+    kind = type(given).__name__
+    if isinstance(given, tuple):
+        kind = f"a tuple of ({', '.join(type(part).__name__ for part in given)})"
+    raise ConformanceError(
+        f"{method}() must return ({', '.join(names)}), {len(names)} dicts by agent ID, but "
+        f"returned {kind}"
     )
 
 

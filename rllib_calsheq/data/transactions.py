@@ -42,6 +42,8 @@ ROWS_PER_PERCENTILE = 10
 #: What separates columns in files that are called CSV, and words for what is hard to type.
 SEPARATORS = (";", "\t", "|", ",")
 SEPARATOR_WORDS = {"tab": "\t"}
+#: A column of texts is one of numbers, a few of them wrong, if this part of it can be read as such.
+MOSTLY_NUMBERS = 0.5
 
 
 class WrongSeparatorError(ValueError):
@@ -93,7 +95,24 @@ def read_transactions(path: str | Path, sep: str = ",", decimal: str = ".") -> p
             "check its type, or save the table as CSV again"
         ) from error
     _check_columns(path, table, expected)
+    if decimal == ",":
+        table = table.apply(_with_decimal_commas)
     return table
+
+
+def _with_decimal_commas(column: pd.Series) -> pd.Series:
+    """A column that pandas left as text for a few entries: those that are numbers become some."""
+    texts = column.dropna()
+    if not pd.api.types.is_string_dtype(texts.dtype) and texts.dtype != object:
+        return column
+    numbers = texts.astype(str).str.fullmatch(r"\s*[+-]?\d+(,\d+)?\s*")
+    commas = texts[numbers].astype(str).str.contains(",")
+    if not commas.any() or numbers.mean() < MOSTLY_NUMBERS:
+        return column
+    found = column.astype(object)
+    read = texts[numbers].astype(str).str.replace(",", ".").astype(float)
+    found[read.index] = read
+    return found
 
 
 def _check_separator(path: Path, header: list[str], sep: str) -> None:
@@ -163,7 +182,10 @@ def positive_quantities(column: pd.Series) -> FloatArray:
         # pandas would turn both into numbers that mean nothing here.
         numbers = pd.Series(np.nan, index=column.index)
     else:
-        numbers = pd.to_numeric(column, errors="coerce").astype(float)
+        texts = column.map(lambda entry: isinstance(entry, str))
+        # Among numbers, a text is one that could not be read as they were.
+        numbers = column.mask(texts) if texts.any() and not texts.all() else column
+        numbers = pd.to_numeric(numbers, errors="coerce").astype(float)
     smallest, largest = QUANTITY_RANGE
     beyond = (numbers < smallest) | (numbers > largest)
     for bad, what in (

@@ -15,6 +15,18 @@ LARGEST_INTEGER = int(sys.float_info.max)
 class _Loader(yaml.SafeLoader):
     """PyYAML's loader, whose conversions raise whatever Python's do, without a place."""
 
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        # As it is written, before what `<<` takes from elsewhere joins in, which may be overridden.
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.composer.ComposerError(
+                    None, None, f"{key.value!r} stands there twice: leave one out", key.start_mark
+                )
+            seen.add(str(key.value))
+        return node
+
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             found = super().construct_object(node, deep)

@@ -252,10 +252,9 @@ def _locally_in_words(result: dict[str, Any], told: int) -> str:
     """What the targets see of a small move, and why they may tell more over the whole prior."""
     seen = result["moments"]["rank"]
     unseen = len(result["parameters"]) - seen
-    said = (
-        f"Round the calibrated profile the targets see {seen} direction{'s' * (seen != 1)}; small "
-        f"moves along the other {unseen} go unseen"
-    )
+    said = f"Round the calibrated profile the targets see {seen} direction{'s' * (seen != 1)}"
+    if unseen:
+        said += f"; small moves along the other {unseen} go unseen"
     if told <= seen:
         return f"{said}."
     share = result["prior_share"]

@@ -185,7 +185,8 @@ def check_disk(what: str, folder: Path) -> Finding:
     folder = folder.expanduser()
     there = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
     usage = shutil.disk_usage(there)
-    full = 1.0 - usage.free / usage.total
+    # Some file systems, as /proc, have no size.
+    full = 1.0 - usage.free / usage.total if usage.total else 1.0
     found = f"{folder}: {gigabytes(usage.free)} free, {full:.0%} full"
     if not there.is_dir() or not os.access(there, os.W_OK):
         advice = f"{there} cannot be written to: give another folder"

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from rllib_calsheq.algorithm import CALSHEQ, CALSHEQConfig
 from rllib_calsheq.algorithm.local_ray import cpus_for, local_ray
-from rllib_calsheq.core.comparing import plain
+from rllib_calsheq.core.comparing import differences, plain
 from rllib_calsheq.core.files import write_json, write_text
 from rllib_calsheq.core.stages import CALIBRATION_RESULTS, STAGES_UNTIL_DONE
 from rllib_calsheq.data.experiment_files import TIMED_CHECKPOINTS
@@ -99,9 +99,12 @@ def run_in_process(
     with sole_use(folder, elsewhere="folder"), naming_a_full_disk(folder, go_on):
         checkpoints = [path for path in trial_checkpoints(folder) if is_sound(path)]
         last = checkpoints[-1] if checkpoints else None
+        made_of = json.loads(json.dumps(plain(given)))
+        if last is not None:
+            _require_same(folder, made_of)
         met = _keep_results(folder, 0 if last is None else finished_stages(last))
         with recorded(folder, go_on if last else STARTS, stages):
-            write_json(folder / PARAMS_FILE, plain(given))
+            write_json(folder / PARAMS_FILE, made_of)
             with noting_interrupts() as interrupted:
                 with local_ray(cpus, verbose):
                     algorithm: Any = config.build_algo()
@@ -118,6 +121,18 @@ def run_in_process(
                 if interrupted():
                     raise KeyboardInterrupt(f"stopped after a whole stage; go on with {go_on}")
             return judge()
+
+
+def _require_same(folder: Path, made_of: Mapping[str, Any]) -> None:
+    """Checks that a run is gone on with as it was begun; a file that is lost is no other run's."""
+    file = folder / PARAMS_FILE
+    then = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else made_of
+    other = differences(then, made_of, missing="not set")
+    if other:
+        raise ValueError(
+            f"the run at {folder} was begun with another configuration: {'; '.join(other)}. Go on "
+            "with the same one, or give another folder"
+        )
 
 
 def _train(

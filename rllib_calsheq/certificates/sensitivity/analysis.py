@@ -109,20 +109,25 @@ def analyse(
     return Sensitivity(jacobian, stderr, singular_values, directions, threshold, pinned)
 
 
-def in_words(found: Sensitivity, names: Sequence[str], outcomes: Sequence[str]) -> list[str]:
+def in_words(
+    found: Sensitivity, names: Sequence[str], outcomes: Sequence[str], what: str = "targets"
+) -> list[str]:
     """What the targets pin down and what not, in sentences.
 
     Args:
         found: The sensitivity.
         names: Names of the parameters, d.
         outcomes: Names of the outcomes, K.
+        what: What these are: targets or, in a run without any, outcomes.
     """
     d, rank = len(names), found.rank
-    said = [
-        f"The {len(outcomes)} targets pin down {rank} of {d} directions of the profile: along the "
-        f"other {d - rank}, a move over the whole range would move all targets together by less "
-        f"than {found.noise:.2g} scales, or by no more than noise."
-    ]
+    first = f"The {len(outcomes)} {what} pin down {rank} of {d} directions of the profile"
+    if rank < d:
+        first += (
+            f": along the other {d - rank}, a move over the whole range would move all {what} "
+            f"together by less than {found.noise:.2g} scales, or by no more than noise"
+        )
+    said = [f"{first}."]
     for j in range(rank):
         vector = found.directions[j]
         said.append(

@@ -93,7 +93,7 @@ def measure_sensitivity(
         "directions": found.directions.tolist(),
         "jacobian": found.jacobian.tolist(),
         "stderr": found.stderr.tolist(),
-        "in_words": in_words(found, space.names, names),
+        "in_words": in_words(found, space.names, names, "targets" if len(targets) else "outcomes"),
         "episodes": episodes,
         "step": step,
         "retrain": retrain,
