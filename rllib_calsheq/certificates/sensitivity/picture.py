@@ -16,6 +16,8 @@ from rllib_calsheq.results.palette import MAIN, ON_DARK, ON_LIGHT, OTHER, SECOND
 
 #: Standard errors from which an effect is written into its cell.
 SEEN = 2.0
+#: Least width of the effects, in inches.
+LEAST_WIDTH = 3.8
 #: Part of the largest effect from which writing is on a dark ground.
 DARK = 0.6
 
@@ -28,9 +30,10 @@ def draw_sensitivity(found: dict[str, Any], path: Path) -> Path:
     """
     mpl.use("Agg")
     d, K = len(found["parameters"]), len(found["outcomes"])
-    size = (4.5 + 0.42 * d, 4.2 + 0.34 * K)
-    figure = Figure(figsize=size, layout="constrained")
-    rows = figure.subplots(2, 2, width_ratios=[0.42 * d, 3.0], height_ratios=[0.34 * K + 0.6, 2.0])
+    # Of few parameters, wide enough for the titles.
+    width = max(0.42 * d, LEAST_WIDTH)
+    figure = Figure(figsize=(4.5 + width, 4.2 + 0.34 * K), layout="constrained")
+    rows = figure.subplots(2, 2, width_ratios=[width, 3.0], height_ratios=[0.34 * K + 0.6, 2.0])
     _effects(rows[0, 0], found)
     _directions(rows[0, 1], found)
     _knowledge(rows[1, 0], found)
@@ -53,7 +56,7 @@ def _effects(axes: Axes, found: dict[str, Any]) -> None:
         )  # fmt: skip
     axes.set_yticks(range(len(found["outcomes"])), found["outcomes"], fontsize=8)
     axes.set_xticks([])
-    axes.set_title("effect of a parameter's whole range, in scales of the target", fontsize=9)
+    axes.set_title("effect of a parameter's whole range, in scales", fontsize=9)
 
 
 def _knowledge(axes: Axes, found: dict[str, Any]) -> None:
@@ -74,8 +77,11 @@ def _directions(axes: Axes, found: dict[str, Any]) -> None:
     axes.axvline(found["threshold"], color=ON_LIGHT, linewidth=1, linestyle="--")
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=max(found["threshold"], 1e-12))
-    axes.set_yticks([])
-    axes.set_title("directions, against noise", fontsize=9)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_yticks(range(len(values)), [str(j + 1) for j in range(len(values))], fontsize=6)
+    axes.set_xlabel("scales per range", fontsize=8)
+    axes.set_title("directions, strongest first", fontsize=9)
 
 
 def _legend(found: dict[str, Any]) -> str:
