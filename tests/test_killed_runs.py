@@ -55,7 +55,9 @@ def test_a_killed_run_goes_on_bit_for_bit_and_can_be_evaluated(tmp_path, ray_fol
         newest = [s.stat().st_mtime for s in cut.glob("experiment_state-*.json")]
         return bool(files and newest) and max(newest) > files[0].stat().st_mtime
 
-    printed = finish(start("rllib", [*train, "whole"], ray_folder))
+    # As a script that goes on with what there is; of a name that is misspelt it is told.
+    printed = finish(start("rllib", [*train, "whole", "--resume"], ray_folder))
+    assert f"there is no run at {whole} to go on with: one begins" in printed
     assert f"{STAGES}/{STAGES}" in printed
     assert "recovered fraction" in printed
     assert f"results in {whole}" in printed

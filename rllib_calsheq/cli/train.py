@@ -202,6 +202,8 @@ def _run(experiment: Any, args: argparse.Namespace, stop: Any) -> int:
             replace_watchers(tuner, callbacks, scheduler, experiment.stop)
         else:
             note_stated(folder, asked)
+            if args.resume:
+                print(f"there is no run at {folder} to go on with: one begins", flush=True)
             print(f"running {experiment.name}: results in {folder}", flush=True)
             tuner = tune.Tuner(
                 trainable,
