@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from bad_env import AGENT, EVERY, STEP, BadEnv
+from ray.rllib.utils.error import ERR_MSG_OLD_GYM_API
 
 from rllib_calsheq.algorithm import CALSHEQConfig
 from rllib_calsheq.core.faults import (
@@ -15,7 +16,9 @@ from rllib_calsheq.core.faults import (
     exception_text,
 )
 from rllib_calsheq.core.stages import MAX_EMPTY_STAGES, NoOutcomesError
+from rllib_calsheq.envs import SubwayEnv
 from rllib_calsheq.learning.learner import NotFiniteError
+from rllib_calsheq.learning.ray_private.hooks import LECTURE
 
 PARTICLES = 12
 WHERE = r"\(stage \d+, particle \d+, environment seed (\d+), profile \[[-0-9., e]+\]\)"
@@ -104,6 +107,18 @@ class TestRuns:
         with pytest.raises(BadEnvironmentError) as caught:
             until_it_stops(build("raises", every=1))
         assert isinstance(caught.value.__cause__, KeyError)
+
+    def test_in_rllibs_own_check_it_is_not_told_to_upgrade_gymnasium(self):
+        """RLlib says so of whatever is raised, and the cause stands above a page of advice."""
+        assert LECTURE in ERR_MSG_OLD_GYM_API
+
+        class Misspelt(SubwayEnv):
+            def step(self, actions):
+                return self.tpyes
+
+        config = CALSHEQConfig().environment(Misspelt).calibration(sampling="episodes")
+        with pytest.raises(AttributeError, match="no attribute 'tpyes'"):
+            config.calibration(targets={"inside.subway_rate": 0.5}, num_particles=2).build_algo()
 
     @pytest.mark.parametrize(
         ("fault", "said"),

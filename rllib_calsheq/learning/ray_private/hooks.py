@@ -15,6 +15,8 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
 #: What RLlib registers every runner's environment as.
 RAY_ENV_NAME = "rllib-multi-agent-env-v0"
+#: What its answer to every exception of an environment that it tries out has in it.
+LECTURE = "gymnasium-style API"
 
 
 class RayPPOLearner(PPOTorchLearner):
@@ -125,7 +127,13 @@ class RayEnvRunner(MultiAgentEnvRunner):
         """Makes the environments as RLlib does, also in a process that has a runner already."""
         # Gymnasium warns of a name that is registered twice; RLlib needs it for this call alone.
         gym.registry.pop(RAY_ENV_NAME, None)
-        super().make_env()
+        try:
+            super().make_env()
+        except ValueError as error:
+            # RLlib's own check tells how to upgrade Gymnasium, whatever the environment raised.
+            if LECTURE in str(error) and isinstance(error.__cause__, Exception):
+                raise error.__cause__ from None
+            raise
 
     @property
     def weights_number(self) -> int:
