@@ -62,3 +62,16 @@ def test_a_table_of_three_rows_is_warned_of(tmp_path, capsys):
     words = ["targets", str(table), *COLUMNS, "--sep", ";", "--decimal", ","]
     assert calsheq.main(words) == 0
     assert "warning: 'A' has 2 transactions, of which 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        ("A,\n", "1 row has no 'shop' or no 'kilograms' and is left out; 3 are used"),
+        (",5\nB,\n", "2 rows have no 'shop' or no 'kilograms' and are left out; 3 are used"),
+    ],
+)
+def test_rows_that_are_left_out_are_counted(tmp_path, capsys, left_out, said):
+    table = write(tmp_path, f"shop,kilograms\nA,1\nA,2\n{left_out}B,3\n", "table.csv")
+    assert calsheq.main(["targets", str(table), *COLUMNS]) == 0
+    assert f"warning: {said}" in capsys.readouterr().err

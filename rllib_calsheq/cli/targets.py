@@ -84,6 +84,13 @@ def _targets(args: argparse.Namespace) -> int:
     else:
         print(yaml.safe_dump(target_file.to_mapping(), sort_keys=False, default_flow_style=None))
     source, percentiles = found["source"], len(found["env_config"]["percentiles"])
+    if dropped := source["dropped_rows"]:
+        were = "row has" if dropped == 1 else "rows have"
+        print(
+            f"warning: {dropped} {were} no {args.seller!r} or no {args.quantity!r} and "
+            f"{'is' if dropped == 1 else 'are'} left out; {source['rows']} are used",
+            file=sys.stderr,
+        )
     if text := few_rows_warning(source["merchant"], source["merchant_rows"], percentiles):
         print(f"warning: {text}", file=sys.stderr)
     return 0
